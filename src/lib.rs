@@ -1,1 +1,10 @@
+//! Trains and runs sign-sparse-shift (S³) low-bit networks on any GPU, with WGSL kernels through wgpu.
+
+pub mod error;
+pub mod kernels;
+pub mod method;
+pub mod plan;
+pub mod reference;
 pub mod rng;
+
+pub use error::{Error, Result};

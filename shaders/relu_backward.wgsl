@@ -1,0 +1,17 @@
+// Gradient of the rectified linear unit: dx = dy where y > 0, else 0.
+// One invocation computes 4 elements.
+#import grid
+struct Params { quads: u32 }   // elements / 4
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> y: array<vec4<f32>>;          // (N, H, W, C)
+@group(0) @binding(2) var<storage, read> dy: array<vec4<f32>>;         // (N, H, W, C)
+@group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>;   // (N, H, W, C)
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+        @builtin(local_invocation_index) local: u32) {
+    let i = invocation(group, groups, local);
+    if i < params.quads {
+        dx[i] = select(vec4<f32>(0.0), dy[i], y[i] > vec4<f32>(0.0));
+    }
+}

@@ -1,0 +1,91 @@
+//! The one error type: what happened, to which tensor or file, what was expected, what to do next.
+
+use std::path::{Path, PathBuf};
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    // Settings and arguments: exit code 2.
+    /// A setting outside its legal values.
+    #[error("{setting} is {got}, but must be {expected}. {remedy}")]
+    Setting { setting: String, got: String, expected: String, remedy: String },
+    /// Settings that do not go together.
+    #[error("{0}")]
+    Usage(String),
+
+    // Files and data.
+    #[error("could not {action} {}: {source}. {remedy}", path.display())]
+    Io { action: &'static str, path: PathBuf, remedy: String, source: std::io::Error },
+    /// A dataset that is not there, or not what its name says.
+    #[error("{}: {problem}. {remedy}", path.display())]
+    Data { path: PathBuf, problem: String, remedy: String },
+    /// A checkpoint or weight file that cannot be used.
+    #[error("{}: {problem}. {remedy}", path.display())]
+    Checkpoint { path: PathBuf, problem: String, remedy: String },
+
+    // Planning and running.
+    /// A tensor of the wrong size handed to a kernel.
+    #[error(
+        "{op}: {tensor} has {got} elements where {expected} are needed; the plan is inconsistent, please report it"
+    )]
+    Shape { op: &'static str, tensor: &'static str, expected: usize, got: usize },
+    /// A buffer larger than what the adapter can bind or allocate.
+    #[error(
+        "buffer {buffer} needs {needs} bytes, but {adapter} binds at most {limit} bytes at once. \
+         Use a smaller --batch-size, or cut the batch into micro-batches with --accumulate."
+    )]
+    TooLarge { buffer: String, needs: u64, limit: u64, adapter: String },
+    #[error("{problem}. {remedy}")]
+    Adapter { problem: String, remedy: String },
+    /// Validation, out-of-memory and internal errors that the GPU reported, and device loss.
+    #[error("the GPU reported an error: {0}")]
+    Gpu(String),
+    #[error(
+        "the loss is {loss} at step {step}; the first tensor that is not finite is {layer}. The last good \
+         checkpoint is {checkpoint}. Try a smaller --lr."
+    )]
+    NonFinite { step: u64, loss: f32, layer: String, checkpoint: String },
+}
+
+impl Error {
+    /// The process's exit code: 2 for a mistake in the arguments, else 1.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Setting { .. } | Error::Usage(_) => 2,
+            _ => 1,
+        }
+    }
+
+    pub fn setting(setting: &str, got: impl ToString, expected: impl ToString) -> Self {
+        Error::Setting {
+            setting: setting.into(),
+            got: got.to_string(),
+            expected: expected.to_string(),
+            remedy: "See `shiftnet train --help`.".into(),
+        }
+    }
+
+    pub fn io(action: &'static str, path: impl AsRef<Path>, source: std::io::Error) -> Self {
+        use std::io::ErrorKind::*;
+        let remedy = match source.kind() {
+            NotFound => "Check the path.",
+            PermissionDenied | ReadOnlyFilesystem => {
+                "Choose a place that you may write to, or change its permissions."
+            }
+            StorageFull | QuotaExceeded => "Free some space, or choose another place with --out.",
+            NotADirectory => "A file stands where a directory is expected: choose another path.",
+            _ => "Check the file and the disk it is on.",
+        };
+        Error::Io { action, path: path.as_ref().into(), remedy: remedy.into(), source }
+    }
+
+    pub fn data(path: impl AsRef<Path>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Error::Data { path: path.as_ref().into(), problem: problem.into(), remedy: remedy.into() }
+    }
+
+    pub fn checkpoint(path: impl AsRef<Path>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Error::Checkpoint { path: path.as_ref().into(), problem: problem.into(), remedy: remedy.into() }
+    }
+}

@@ -1,0 +1,225 @@
+//! The kernels. One operation is `shaders/<stem>.wgsl`, its binding here as `<stem>.rs` (typed
+//! parameters, shape checks, grid, cost) and its CPU twin `src/reference/<stem>.rs`, with the same
+//! bindings in the same order. [`ALL`] is the only list of them.
+//!
+//! Symbols as in cuDNN: N batch, H W input, P Q output, C input channels, K output channels, R S
+//! kernel. Activations are NHWC with C a multiple of 4, convolution weights [R][S][C][K].
+
+pub mod source;
+
+use crate::error::{Error, Result};
+use crate::plan::{Cost, Dispatch, Elem, View};
+
+/// Invocations of a workgroup, in every kernel.
+pub const WORKGROUP: u32 = 64;
+
+/// How a kernel uses a binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    Read,
+    /// Written, and perhaps read.
+    Write,
+}
+
+/// A storage binding of a kernel. Binding 0 is the parameters' uniform; storage starts at 1.
+#[derive(Clone, Copy, Debug)]
+pub struct Binding {
+    pub name: &'static str,
+    pub access: Access,
+    pub elem: Elem,
+}
+
+/// A kernel: its shader, its interface and its CPU twin.
+pub struct Kernel {
+    pub stem: &'static str,
+    /// WGSL with imports; see [`source::expand`].
+    pub source: &'static str,
+    /// Name and byte offset of each parameter.
+    pub params: &'static [(&'static str, usize)],
+    pub bindings: &'static [Binding],
+    /// Runs the CPU twin on the parameters' bytes and the bound views.
+    pub twin: fn(&[u8], Vec<&mut [u32]>),
+}
+
+impl Kernel {
+    /// A dispatch of this kernel. `views` come with the number of elements that each must have;
+    /// `invocations` is the number of shader invocations that have work.
+    pub(crate) fn dispatch<P: bytemuck::Pod>(
+        &'static self,
+        label: &str,
+        params: P,
+        views: &[(View, usize)],
+        invocations: usize,
+        flops: usize,
+    ) -> Result<Dispatch> {
+        debug_assert_eq!(views.len(), self.bindings.len(), "{}", self.stem);
+        for (binding, &(view, expected)) in self.bindings.iter().zip(views) {
+            if view.len != expected {
+                return Err(Error::Shape { op: self.stem, tensor: binding.name, expected, got: view.len });
+            }
+        }
+        Ok(Dispatch {
+            label: label.to_string(),
+            stem: self.stem,
+            params: bytemuck::bytes_of(&params).to_vec(),
+            views: views.iter().map(|&(view, _)| view).collect(),
+            groups: fold(invocations.div_ceil(WORKGROUP as usize)),
+            cost: Cost { flops: flops as u64, bytes: views.iter().map(|(_, len)| *len as u64 * 4).sum() },
+        })
+    }
+}
+
+/// `groups` workgroups as a grid: what passes 65,535 is folded into the second dimension.
+pub fn fold(groups: usize) -> [u32; 2] {
+    const MOST: usize = 65_535;
+    let rows = groups.div_ceil(MOST).max(1);
+    [groups.div_ceil(rows).max(1) as u32, rows as u32]
+}
+
+/// A kernel's parameters: a `#[repr(C)]` struct of 4-byte fields that knows their offsets.
+macro_rules! params {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $ty:ty),* $(,)? }) => {
+        $(#[$doc])*
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+        pub struct $name { $($(#[$field_doc])* pub $field: $ty),* }
+
+        impl $name {
+            pub(crate) const FIELDS: &'static [(&'static str, usize)] =
+                &[$((stringify!($field), std::mem::offset_of!($name, $field))),*];
+        }
+    };
+}
+
+/// A kernel's registration: stem, parameters, bindings in order. The twin is
+/// `reference::<stem>::<stem>(&params, bindings…)`.
+macro_rules! kernel {
+    ($stem:ident($params:ty) [$($binding:ident: $access:ident $elem:ident),* $(,)?]) => {
+        pub static KERNEL: $crate::kernels::Kernel = $crate::kernels::Kernel {
+            stem: stringify!($stem),
+            source: include_str!(concat!("../../shaders/", stringify!($stem), ".wgsl")),
+            params: <$params>::FIELDS,
+            bindings: &[$($crate::kernels::Binding {
+                name: stringify!($binding),
+                access: $crate::kernels::Access::$access,
+                elem: $crate::plan::Elem::$elem,
+            }),*],
+            twin: |params, views| {
+                let params: $params = bytemuck::pod_read_unaligned(params);
+                let [$($binding),*]: [&mut [u32]; _] = views.try_into().expect("one view a binding");
+                $crate::reference::$stem::$stem(
+                    &params,
+                    $($crate::kernels::argument!($access $elem $binding)),*
+                )
+            },
+        };
+    };
+}
+
+macro_rules! argument {
+    (Read F32 $b:ident) => {
+        bytemuck::cast_slice::<u32, f32>($b)
+    };
+    (Write F32 $b:ident) => {
+        bytemuck::cast_slice_mut::<u32, f32>($b)
+    };
+    (Read U32 $b:ident) => {
+        &*$b
+    };
+    (Write U32 $b:ident) => {
+        $b
+    };
+}
+
+pub(crate) use argument;
+
+macro_rules! kernels {
+    ($($stem:ident),* $(,)?) => {
+        $(pub mod $stem;)*
+
+        /// Every kernel of the program.
+        pub static ALL: &[&Kernel] = &[$(&$stem::KERNEL),*];
+    };
+}
+
+kernels! {
+    add,
+    augment,
+    batch_norm_backward,
+    batch_norm_backward_finalize,
+    batch_norm_backward_reduce,
+    batch_norm_finalize,
+    batch_norm_normalize,
+    batch_norm_stats,
+    conv2d_forward,
+    conv2d_input_grad,
+    conv2d_weight_grad,
+    global_avg_pool,
+    global_avg_pool_backward,
+    linear,
+    linear_input_grad,
+    linear_weight_grad,
+    loss_log,
+    max_pool,
+    max_pool_backward,
+    relu,
+    relu_backward,
+    s3_update,
+    sgd,
+    shortcut_a,
+    shortcut_a_backward,
+    softmax_cross_entropy,
+    sum_partials,
+}
+
+/// The kernel of a dispatch.
+///
+/// # Panics
+/// On a stem that no kernel has: dispatches are only made by kernels.
+pub fn get(stem: &str) -> &'static Kernel {
+    ALL.iter().find(|k| k.stem == stem).unwrap_or_else(|| panic!("no kernel `{stem}`"))
+}
+
+/// What the host writes before each micro-batch: `shaders/shared/step.wgsl`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct Step {
+    /// Training step, from 1.
+    pub step: u32,
+    /// This step's row of the log.
+    pub slot: u32,
+    /// Micro-batch, from 0.
+    pub micro: u32,
+    /// Number of the micro-batch's first image in the batch.
+    pub first: u32,
+    /// Low and high word of the seed.
+    pub seed: [u32; 2],
+    /// Learning rate.
+    pub lr: f32,
+    /// 1: random crop and flip.
+    pub augment: u32,
+}
+
+impl Step {
+    pub const LEN: usize = size_of::<Step>() / 4;
+
+    pub(crate) fn from_words(words: &[u32]) -> Step {
+        bytemuck::pod_read_unaligned(bytemuck::cast_slice(words))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grids_fold_past_65535() {
+        assert_eq!(fold(1), [1, 1]);
+        assert_eq!(fold(0), [1, 1]);
+        assert_eq!(fold(65_535), [65_535, 1]);
+        for groups in [65_536, 131_070, 131_071, 1_000_003] {
+            let [x, y] = fold(groups);
+            assert!(x <= 65_535 && (x * y) as usize >= groups && ((x - 1) * y) < groups as u32);
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! WGSL sources: a line `#import <name>` stands for the text of `shaders/shared/<name>.wgsl`.
+
+/// The shared texts, by name.
+const SHARED: &[(&str, &str)] = &[
+    ("grid", include_str!("../../shaders/shared/grid.wgsl")),
+    ("philox", include_str!("../../shaders/shared/philox.wgsl")),
+    ("step", include_str!("../../shaders/shared/step.wgsl")),
+];
+
+/// `source` with its imports replaced.
+///
+/// # Panics
+/// On an import that does not exist. All sources are part of the program and a test expands each.
+pub fn expand(source: &str) -> String {
+    let mut text = String::with_capacity(source.len());
+    for line in source.lines() {
+        match line.strip_prefix("#import ") {
+            Some(name) => {
+                let shared = SHARED.iter().find(|(n, _)| *n == name.trim());
+                text.push_str(shared.unwrap_or_else(|| panic!("no shared text `{name}`")).1);
+            }
+            None => text.push_str(line),
+        }
+        text.push('\n');
+    }
+    text
+}

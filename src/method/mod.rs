@@ -1,0 +1,3 @@
+//! The weight families.
+
+pub mod s3;

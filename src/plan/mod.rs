@@ -1,0 +1,179 @@
+//! The plan: plain data that lists every buffer and every dispatch of a network's training step and
+//! evaluation. Planning needs no GPU; an engine executes the plan.
+
+pub mod lifetimes;
+pub mod print;
+
+use crate::error::{Error, Result};
+
+/// Views start at multiples of this many elements: 256 bytes, the default
+/// `min_storage_buffer_offset_alignment`.
+pub const ALIGN: usize = 64;
+
+/// `len` rounded up to a legal view offset.
+pub fn align(len: usize) -> usize {
+    len.next_multiple_of(ALIGN)
+}
+
+/// A buffer's place in [`Plan::buffers`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BufferId(pub usize);
+
+/// Element type of a buffer. All are 4 bytes; u8 images are packed four to a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Elem {
+    F32,
+    U32,
+}
+
+/// What a buffer is for; it decides its lifetime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Learned values, kept in checkpoints.
+    Parameter,
+    /// Momenta, running statistics, counters: lives as long as the plan.
+    State,
+    /// Gradients of the parameters: lives from backward to update.
+    Gradient,
+    /// Written by the host before a step.
+    Input,
+    /// Lives from its first to its last dispatch; its memory is shared.
+    Scratch,
+}
+
+/// A typed, named buffer. `shape` is the logical shape, outermost first.
+#[derive(Clone, Debug)]
+pub struct Buffer {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub elem: Elem,
+    pub role: Role,
+}
+
+impl Buffer {
+    /// Elements (4 bytes each).
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.len() as u64 * 4
+    }
+}
+
+/// A contiguous part of a buffer: offset and length in elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View {
+    pub buffer: BufferId,
+    pub offset: usize,
+    pub len: usize,
+}
+
+impl View {
+    /// The part of this view that starts at `offset`, `len` elements long.
+    pub fn slice(self, offset: usize, len: usize) -> View {
+        debug_assert!(offset + len <= self.len);
+        View { buffer: self.buffer, offset: self.offset + offset, len }
+    }
+}
+
+/// What a dispatch costs: floating-point operations (1 multiply-add = 2) and bytes moved at least.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    pub flops: u64,
+    pub bytes: u64,
+}
+
+/// One run of one kernel.
+#[derive(Clone, Debug)]
+pub struct Dispatch {
+    /// The layer it works for, as in the checkpoint: `layer1.0.conv1`.
+    pub label: String,
+    /// The kernel's name: `shaders/<stem>.wgsl`.
+    pub stem: &'static str,
+    /// The kernel's parameters, as its uniform buffer holds them.
+    pub params: Vec<u8>,
+    /// One view per storage binding, in binding order.
+    pub views: Vec<View>,
+    /// Workgroups in x and y.
+    pub groups: [u32; 2],
+    pub cost: Cost,
+}
+
+/// The dispatch lists of a plan, in the order in which a step replays them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum List {
+    /// Images to loss, with batch statistics.
+    Forward,
+    /// Loss to weight gradients, which are overwritten.
+    Backward,
+    /// The same, adding to the gradients: for every micro-batch but the first.
+    BackwardAdd,
+    /// Gradients to new parameters.
+    Update,
+    /// Images to per-image loss and hits, with running statistics.
+    Evaluate,
+}
+
+impl List {
+    pub const ALL: [List; 5] =
+        [List::Forward, List::Backward, List::BackwardAdd, List::Update, List::Evaluate];
+}
+
+/// Buffers and dispatches of a network at one batch size.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    pub buffers: Vec<Buffer>,
+    lists: [Vec<Dispatch>; List::ALL.len()],
+}
+
+impl Plan {
+    /// Adds a buffer and returns a view of the whole of it.
+    pub fn buffer(&mut self, name: impl Into<String>, shape: &[usize], elem: Elem, role: Role) -> View {
+        let buffer = Buffer { name: name.into(), shape: shape.to_vec(), elem, role };
+        let view = View { buffer: BufferId(self.buffers.len()), offset: 0, len: buffer.len() };
+        self.buffers.push(buffer);
+        view
+    }
+
+    /// Adds an f32 scratch buffer.
+    pub fn scratch(&mut self, name: impl Into<String>, shape: &[usize]) -> View {
+        self.buffer(name, shape, Elem::F32, Role::Scratch)
+    }
+
+    pub fn push(&mut self, list: List, dispatch: Dispatch) {
+        self.lists[list as usize].push(dispatch);
+    }
+
+    pub fn list(&self, list: List) -> &[Dispatch] {
+        &self.lists[list as usize]
+    }
+
+    pub fn name(&self, view: View) -> &str {
+        &self.buffers[view.buffer.0].name
+    }
+
+    /// The largest binding that the plan makes, in bytes, and its buffer's name.
+    pub fn largest_binding(&self) -> (u64, &str) {
+        let views = self.lists.iter().flatten().flat_map(|d| &d.views);
+        views.map(|v| (v.len as u64 * 4, self.name(*v))).max().unwrap_or((0, ""))
+    }
+
+    /// Fails where a binding or a buffer is larger than `limit` bytes.
+    pub fn check_limit(&self, limit: u64, adapter: &str) -> Result<()> {
+        let largest = self.buffers.iter().max_by_key(|b| b.bytes());
+        match largest {
+            Some(b) if b.bytes() > limit => Err(Error::TooLarge {
+                buffer: b.name.clone(),
+                needs: b.bytes(),
+                limit,
+                adapter: adapter.into(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}

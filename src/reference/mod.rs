@@ -1,0 +1,30 @@
+//! The CPU twins: every kernel in plain Rust, with the same buffers in the same order, accumulating in f64.
+//! They are the oracle that the WGSL kernels are tested against.
+
+pub mod add;
+pub mod augment;
+pub mod batch_norm_backward;
+pub mod batch_norm_backward_finalize;
+pub mod batch_norm_backward_reduce;
+pub mod batch_norm_finalize;
+pub mod batch_norm_normalize;
+pub mod batch_norm_stats;
+pub mod conv2d_forward;
+pub mod conv2d_input_grad;
+pub mod conv2d_weight_grad;
+pub mod global_avg_pool;
+pub mod global_avg_pool_backward;
+pub mod linear;
+pub mod linear_input_grad;
+pub mod linear_weight_grad;
+pub mod loss_log;
+pub mod max_pool;
+pub mod max_pool_backward;
+pub mod relu;
+pub mod relu_backward;
+pub mod s3_update;
+pub mod sgd;
+pub mod shortcut_a;
+pub mod shortcut_a_backward;
+pub mod softmax_cross_entropy;
+pub mod sum_partials;
