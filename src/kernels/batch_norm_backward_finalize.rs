@@ -11,17 +11,16 @@ kernel! {
 }
 
 /// Adds `partial` (chunks, 2, C) into `sums` (2, C), the sums of dy and dy * xhat, and into dbeta and
-/// dgamma (C), which are overwritten or, with `accumulate`, added to.
+/// dgamma (C), which are overwritten or, in the `accumulating` form, added to.
 pub fn dispatch(
     label: &str,
     rows: Rows,
-    accumulate: bool,
     partial: View,
     sums: View,
     [dgamma, dbeta]: [View; 2],
 ) -> Result<Dispatch> {
     let c = rows.channels();
-    let params = Params { quads: rows.quads, chunks: rows.chunks, accumulate: accumulate.into() };
+    let params = Params { quads: rows.quads, chunks: rows.chunks, accumulate: 0 };
     let views = [(partial, rows.partial_len()), (sums, 2 * c), (dgamma, c), (dbeta, c)];
     KERNEL.dispatch(label, params, &views, c / 4 * 64, rows.partial_len())
 }

@@ -180,6 +180,15 @@ pub fn get(stem: &str) -> &'static Kernel {
     ALL.iter().find(|k| k.stem == stem).unwrap_or_else(|| panic!("no kernel `{stem}`"))
 }
 
+/// `dispatch` adding to its gradients in place of overwriting them, where its kernel has the choice.
+pub fn accumulating(dispatch: &Dispatch) -> Dispatch {
+    let mut adding = dispatch.clone();
+    if let Some((_, offset)) = get(dispatch.stem).params.iter().find(|(name, _)| *name == "accumulate") {
+        adding.params[*offset..offset + 4].copy_from_slice(&1u32.to_le_bytes());
+    }
+    adding
+}
+
 /// What the host writes before each micro-batch: `shaders/shared/step.wgsl`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
@@ -206,6 +215,15 @@ impl Step {
     pub(crate) fn from_words(words: &[u32]) -> Step {
         bytemuck::pod_read_unaligned(bytemuck::cast_slice(words))
     }
+}
+
+/// The hyperparameters of an update that are fixed for a run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hyper {
+    pub momentum: f32,
+    pub weight_decay: f32,
+    /// Of the dense-weight regularizer.
+    pub alpha: f32,
 }
 
 #[cfg(test)]

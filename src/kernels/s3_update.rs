@@ -1,7 +1,7 @@
 //! The S³ update, for every S³ weight of the network at once.
 
 use super::loss_log::STATUS_LEN;
-use super::Step;
+use super::{Hyper, Step};
 use crate::error::Result;
 use crate::plan::{Dispatch, View};
 
@@ -23,17 +23,6 @@ kernel! {
     ]
 }
 
-/// The update's hyperparameters.
-#[derive(Clone, Copy, Debug)]
-pub struct Hyper {
-    /// T: shift latents a weight.
-    pub shifts: usize,
-    pub momentum: f32,
-    pub weight_decay: f32,
-    /// Of the dense-weight regularizer.
-    pub alpha: f32,
-}
-
 /// The tensors of one range of weights: `len` weights, a multiple of 64.
 #[derive(Clone, Copy, Debug)]
 pub struct Tensors {
@@ -51,14 +40,14 @@ pub struct Tensors {
     pub flips: View,
 }
 
-/// From dL/dw to new latents and weights: chain rule (straight-through estimator), dense-weight
+/// From dL/dw to new latents, `shifts` (T) of them shifting, and weights: chain rule (straight-through estimator), dense-weight
 /// regularizer, weight decay, momentum, step. Does nothing once `status` is set. Li et al. 2021, section 3.
-pub fn dispatch(label: &str, hyper: Hyper, [step, status]: [View; 2], t: Tensors) -> Result<Dispatch> {
+pub fn dispatch(label: &str, shifts: usize, hyper: Hyper, [step, status]: [View; 2], t: Tensors) -> Result<Dispatch> {
     let len = t.w.len;
-    let planes = (2 + hyper.shifts) * len;
+    let planes = (2 + shifts) * len;
     let params = Params {
         quads: len as u32 / 4,
-        shifts: hyper.shifts as u32,
+        shifts: shifts as u32,
         momentum: hyper.momentum,
         weight_decay: hyper.weight_decay,
         alpha: hyper.alpha,

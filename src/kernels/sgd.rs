@@ -1,7 +1,7 @@
 //! SGD with momentum and weight decay, for all full-precision parameters at once.
 
 use super::loss_log::STATUS_LEN;
-use super::Step;
+use super::{Hyper, Step};
 use crate::error::Result;
 use crate::plan::{Dispatch, View};
 
@@ -12,15 +12,14 @@ kernel! { sgd(Params) [step: Read U32, status: Read U32, g: Read F32, v: Write F
 /// Does nothing once `status` is set.
 pub fn dispatch(
     label: &str,
-    momentum: f32,
-    weight_decay: f32,
+    hyper: Hyper,
     [step, status]: [View; 2],
     g: View,
     v: View,
     p: View,
 ) -> Result<Dispatch> {
     let len = p.len;
-    let params = Params { quads: len as u32 / 4, momentum, weight_decay };
+    let params = Params { quads: len as u32 / 4, momentum: hyper.momentum, weight_decay: hyper.weight_decay };
     let views = [(step, Step::LEN), (status, STATUS_LEN), (g, len), (v, len), (p, len)];
     KERNEL.dispatch(label, params, &views, len / 4, len * 6)
 }

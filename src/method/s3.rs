@@ -1,6 +1,14 @@
 //! The S³ weight (Li et al. 2021, section 3): w = sgn(w_sign) H(w_sparse) 2^S_T with S_0 = 0 and
 //! S_t = H(w_t) (S_(t-1) + 1), trained with straight-through gradients.
 
+use super::{InitName, WeightFamily};
+use crate::error::Result;
+use crate::kernels::Hyper;
+use crate::kernels::s3_update::{self, Tensors};
+use crate::plan::{Dispatch, View};
+use crate::reference::s3_update::weight;
+use crate::rng::Draws;
+
 /// T, the number of shift latents, at `bits` of 2 to 5: 0, 2, 6, 14.
 pub fn shifts(bits: u32) -> usize {
     (1 << (bits - 1)) - 2
@@ -12,33 +20,43 @@ pub fn latent_names(shifts: usize) -> Vec<String> {
     fixed.into_iter().chain((1..=shifts).map(|t| format!("weight_t{t}"))).collect()
 }
 
-/// S_T of the shift latents w_1 ... w_T: the number of open gates (w_t > 0) that end the sequence.
-pub fn shift(gates: &[f32]) -> u32 {
-    gates.iter().fold(0, |s, &w| if w > 0.0 { s + 1 } else { 0 })
+/// The family at one number of shift latents.
+pub struct S3 {
+    /// T.
+    pub shifts: usize,
 }
 
-/// The discrete weight of one weight's latents (sign, sparse, t1 ... tT). Zero is +0.
-pub fn weight(latents: &[f32]) -> f32 {
-    let magnitude = (1u64 << shift(&latents[2..])) as f32;
-    match (latents[1] > 0.0, latents[0] >= 0.0) {
-        (false, _) => 0.0,
-        (true, true) => magnitude,
-        (true, false) => -magnitude,
+impl WeightFamily for S3 {
+    fn latents(&self) -> Vec<String> {
+        latent_names(self.shifts)
+    }
+
+    fn initial(&self, plane: usize, init: InitName, sigma: f32, draws: &mut Draws) -> f32 {
+        let value = sigma * draws.normal();
+        match (init, plane) {
+            (InitName::Normal, _) | (InitName::Dense, 0) => value,
+            (InitName::Dense, 1) => value.abs(),
+            (InitName::Dense, _) => -value.abs(),
+        }
+    }
+
+    fn weight(&self, latents: &[f32]) -> f32 {
+        weight(latents)
+    }
+
+    fn update(&self, label: &str, hyper: Hyper, control: [View; 2], tensors: Tensors) -> Result<Dispatch> {
+        s3_update::dispatch(label, self.shifts, hyper, control, tensors)
     }
 }
 
-/// The straight-through gradients of one weight's latents for g = dL/dw, without the regularizer:
-/// H and sgn pass the gradient unchanged.
-pub fn latent_gradients(latents: &[f32], g: f32, gradients: &mut [f32]) {
-    let sign = if latents[0] >= 0.0 { 1.0 } else { -1.0 };
-    let dense = if latents[1] > 0.0 { 1.0 } else { 0.0 };
-    let gates = &latents[2..];
-    let power = (1u64 << shift(gates)) as f32;
-    gradients[0] = g * dense * power;
-    gradients[1] = g * sign * power;
-    let mut ds = g * sign * dense * power * std::f32::consts::LN_2;
-    for t in (0..gates.len()).rev() {
-        gradients[2 + t] = ds * (shift(&gates[..t]) as f32 + 1.0);
-        ds = if gates[t] > 0.0 { ds } else { 0.0 };
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alphabets() {
+        assert_eq!([2, 3, 4, 5].map(shifts), [0, 2, 6, 14]);
+        assert_eq!(latent_names(2), ["weight_sign", "weight_sparse", "weight_t1", "weight_t2"]);
+        assert_eq!(weight(&[1.0; 16]), 16384.0);
     }
 }

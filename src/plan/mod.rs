@@ -157,13 +157,12 @@ impl Plan {
         &self.buffers[view.buffer.0].name
     }
 
-    /// The largest binding that the plan makes, in bytes, and its buffer's name.
-    pub fn largest_binding(&self) -> (u64, &str) {
-        let views = self.lists.iter().flatten().flat_map(|d| &d.views);
-        views.map(|v| (v.len as u64 * 4, self.name(*v))).max().unwrap_or((0, ""))
+    /// Bytes of the largest buffer.
+    pub fn largest_buffer(&self) -> u64 {
+        self.buffers.iter().map(Buffer::bytes).max().unwrap_or(0)
     }
 
-    /// Fails where a binding or a buffer is larger than `limit` bytes.
+    /// Fails where a buffer is larger than `limit` bytes.
     pub fn check_limit(&self, limit: u64, adapter: &str) -> Result<()> {
         let largest = self.buffers.iter().max_by_key(|b| b.bytes());
         match largest {

@@ -1,0 +1,243 @@
+//! The GPU engine: replays a plan's dispatches through wgpu.
+
+use super::{Engine, Read};
+use crate::error::{Error, Result};
+use crate::gpu::kernel::{Pipelines, uniform_bytes};
+use crate::gpu::profile::Timer;
+use crate::gpu::{AdapterInfo, Device};
+use crate::kernels;
+use crate::plan::lifetimes::{self, Slots};
+use crate::plan::{Dispatch, List, Plan, View};
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Arithmetic of one submission, at most: on a GPU that reaches 1 TFLOP/s it runs for 20 ms, far from the
+/// two seconds after which desktop drivers reset a device.
+const FLOPS_A_SUBMISSION: u64 = 20_000_000_000;
+
+/// Submissions that may be under way before a run waits for the oldest.
+const IN_FLIGHT: usize = 4;
+
+/// A dispatch ready to be encoded.
+struct Prepared {
+    pipeline: wgpu::ComputePipeline,
+    bindings: wgpu::BindGroup,
+    groups: [u32; 2],
+    flops: u64,
+}
+
+/// Executes a plan on a GPU.
+pub struct GpuEngine {
+    device: Device,
+    plan: Arc<Plan>,
+    slots: Slots,
+    memory: Vec<wgpu::Buffer>,
+    lists: [Vec<Prepared>; List::ALL.len()],
+    submissions: VecDeque<wgpu::SubmissionIndex>,
+}
+
+impl GpuEngine {
+    /// Allocates the plan's buffers, compiles its kernels and binds its dispatches.
+    /// Shaders in `replaced` stand in for those of the kernels with their stems.
+    pub fn new(device: Device, plan: Arc<Plan>, replaced: HashMap<String, String>) -> Result<Self> {
+        let slots = lifetimes::assign(&plan);
+        let memory: Vec<wgpu::Buffer> =
+            (0..slots.sizes.len()).map(|slot| allocate(&device, &plan, &slots, slot)).collect();
+        device.check()?;
+        let mut pipelines = Pipelines::new(replaced);
+        pipelines.compile(&device, List::ALL.iter().flat_map(|&l| plan.list(l)).map(|d| d.stem));
+        let mut engine = GpuEngine {
+            device,
+            plan,
+            slots,
+            memory,
+            lists: Default::default(),
+            submissions: VecDeque::new(),
+        };
+        engine.lists = List::ALL.map(|list| engine.prepare(&pipelines, list));
+        engine.device.check()?;
+        Ok(engine)
+    }
+
+    /// Binds the dispatches of `list`. Their parameters lie in one uniform buffer.
+    fn prepare(&self, pipelines: &Pipelines, list: List) -> Vec<Prepared> {
+        let dispatches = self.plan.list(list);
+        let stride = u64::from(self.device.device.limits().min_uniform_buffer_offset_alignment).max(256);
+        let mut bytes = vec![0u8; dispatches.len().max(1) * stride as usize];
+        for (chunk, dispatch) in bytes.chunks_mut(stride as usize).zip(dispatches) {
+            chunk[..dispatch.params.len()].copy_from_slice(&dispatch.params);
+        }
+        let uniforms = self.device.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("parameters"),
+            size: bytes.len() as u64,
+            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        self.device.queue.write_buffer(&uniforms, 0, &bytes);
+        let bind = |(i, dispatch): (usize, &Dispatch)| {
+            let pipeline = pipelines.get(dispatch.stem);
+            let uniform = wgpu::BufferBinding {
+                buffer: &uniforms,
+                offset: i as u64 * stride,
+                size: wgpu::BufferSize::new(uniform_bytes(kernels::get(dispatch.stem))),
+            };
+            let storage = dispatch.views.iter().map(|&view| self.binding(view));
+            let entries: Vec<_> = std::iter::once(uniform)
+                .chain(storage)
+                .enumerate()
+                .map(|(i, binding)| wgpu::BindGroupEntry {
+                    binding: i as u32,
+                    resource: wgpu::BindingResource::Buffer(binding),
+                })
+                .collect();
+            let bindings = self.device.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some(&dispatch.label),
+                layout: &pipeline.layout,
+                entries: &entries,
+            });
+            Prepared {
+                pipeline: pipeline.pipeline.clone(),
+                bindings,
+                groups: dispatch.groups,
+                flops: dispatch.cost.flops,
+            }
+        };
+        dispatches.iter().enumerate().map(bind).collect()
+    }
+
+    fn binding(&self, view: View) -> wgpu::BufferBinding<'_> {
+        wgpu::BufferBinding {
+            buffer: &self.memory[self.slots.of_buffer[view.buffer.0]],
+            offset: view.offset as u64 * 4,
+            size: wgpu::BufferSize::new(view.len as u64 * 4),
+        }
+    }
+
+    /// Submits `encoder`, then waits for the oldest submission where too many are under way.
+    fn submit(&mut self, encoder: wgpu::CommandEncoder) -> Result<()> {
+        self.submissions.push_back(self.device.queue.submit([encoder.finish()]));
+        if self.submissions.len() > IN_FLIGHT {
+            let oldest = self.submissions.pop_front();
+            self.device.wait(oldest)?;
+        }
+        self.device.check()
+    }
+
+    fn encoder(&self) -> wgpu::CommandEncoder {
+        self.device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
+    }
+
+    /// Copies bytes of `buffer` to a buffer that the host can map, and maps it.
+    fn download(
+        &mut self,
+        mut encoder: wgpu::CommandEncoder,
+        buffer: &wgpu::Buffer,
+        offset: u64,
+        size: u64,
+    ) -> Result<Read> {
+        let staging = self.device.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("read"),
+            size,
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, size);
+        self.submit(encoder)?;
+        let (sender, read) = Read::new();
+        let mapped = staging.clone();
+        staging.map_async(wgpu::MapMode::Read, .., move |result| {
+            let bytes = result.map_err(|e| Error::Gpu(e.to_string())).and_then(|()| {
+                let range = mapped.get_mapped_range(..).map_err(|e| Error::Gpu(e.to_string()))?;
+                Ok(range.to_vec())
+            });
+            mapped.unmap();
+            // Nobody may be waiting any more; then the bytes are not needed.
+            let _ = sender.send(bytes);
+        });
+        Ok(read)
+    }
+}
+
+fn allocate(device: &Device, plan: &Plan, slots: &Slots, slot: usize) -> wgpu::Buffer {
+    let name = slots.of_buffer.iter().position(|&s| s == slot).map(|i| plan.buffers[i].name.as_str());
+    device.device.create_buffer(&wgpu::BufferDescriptor {
+        label: name,
+        size: (slots.sizes[slot] as u64 * 4).max(16),
+        usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    })
+}
+
+fn encode(pass: &mut wgpu::ComputePass, prepared: &Prepared) {
+    pass.set_pipeline(&prepared.pipeline);
+    pass.set_bind_group(0, &prepared.bindings, &[]);
+    pass.dispatch_workgroups(prepared.groups[0], prepared.groups[1], 1);
+}
+
+impl Engine for GpuEngine {
+    fn info(&self) -> &AdapterInfo {
+        &self.device.info
+    }
+
+    fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    fn write(&mut self, view: View, data: &[u8]) -> Result<()> {
+        let buffer = &self.memory[self.slots.of_buffer[view.buffer.0]];
+        let offset = view.offset as u64 * 4;
+        self.device.queue.write_buffer(buffer, offset, data);
+        self.device.check()
+    }
+
+    fn run_part(&mut self, list: List, range: Range<usize>) -> Result<()> {
+        let mut next = range.start;
+        while next < range.end {
+            let mut encoder = self.encoder();
+            let mut flops = 0;
+            {
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+                while next < range.end && flops < FLOPS_A_SUBMISSION {
+                    let prepared = &self.lists[list as usize][next];
+                    encode(&mut pass, prepared);
+                    flops += prepared.flops;
+                    next += 1;
+                }
+            }
+            self.submit(encoder)?;
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, view: View) -> Result<Read> {
+        let buffer = self.memory[self.slots.of_buffer[view.buffer.0]].clone();
+        let encoder = self.encoder();
+        self.download(encoder, &buffer, view.offset as u64 * 4, view.len as u64 * 4)
+    }
+
+    fn poll(&mut self, wait: bool) -> Result<()> {
+        if wait {
+            self.submissions.clear();
+            return self.device.wait(None);
+        }
+        self.device.device.poll(wgpu::PollType::Poll).map_err(|e| Error::Gpu(e.to_string()))?;
+        self.device.check()
+    }
+
+    fn profile(&mut self, list: List) -> Result<Option<Vec<f64>>> {
+        let count = self.lists[list as usize].len();
+        let Some(timer) = Timer::new(&self.device, count) else { return Ok(None) };
+        let mut encoder = self.encoder();
+        for (i, prepared) in self.lists[list as usize].iter().enumerate() {
+            let timestamp_writes = Some(timer.writes(i));
+            let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes };
+            encode(&mut encoder.begin_compute_pass(&descriptor), prepared);
+        }
+        let ticks = timer.resolve(&mut encoder).clone();
+        let mut read = self.download(encoder, &ticks, 0, count as u64 * 16)?;
+        self.poll(true)?;
+        let bytes = read.take()?.ok_or_else(|| Error::Gpu("timestamps could not be read".into()))?;
+        Ok(Some(Timer::milliseconds(&self.device, &bytemuck::pod_collect_to_vec::<u8, u64>(&bytes))))
+    }
+}

@@ -1,0 +1,126 @@
+//! The host engine: runs each kernel's CPU twin.
+
+use super::{Engine, Read};
+use crate::error::Result;
+use crate::gpu::AdapterInfo;
+use crate::kernels;
+use crate::plan::lifetimes::{self, Slots};
+use crate::plan::{Dispatch, List, Plan, View};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Executes a plan on the CPU.
+pub struct HostEngine {
+    info: AdapterInfo,
+    plan: Arc<Plan>,
+    slots: Slots,
+    memory: Vec<Vec<u32>>,
+}
+
+impl HostEngine {
+    pub fn new(plan: Arc<Plan>) -> Self {
+        let slots = lifetimes::assign(&plan);
+        let memory = slots.sizes.iter().map(|&len| vec![0; len]).collect();
+        HostEngine { info: AdapterInfo::host(), plan, slots, memory }
+    }
+
+    fn slice(&mut self, view: View) -> &mut [u32] {
+        let slot = self.slots.of_buffer[view.buffer.0];
+        &mut self.memory[slot][view.offset..view.offset + view.len]
+    }
+
+    fn dispatch(&mut self, dispatch: &Dispatch) {
+        let place = |view: &View| (self.slots.of_buffer[view.buffer.0], view.offset, view.len);
+        let places: Vec<_> = dispatch.views.iter().map(place).collect();
+        let views = disjoint(&mut self.memory, &places);
+        (kernels::get(dispatch.stem).twin)(&dispatch.params, views);
+    }
+}
+
+/// The parts (slot, offset, len) of `memory`, all at once.
+///
+/// # Panics
+/// Where two parts overlap: a plan never binds the same element twice.
+fn disjoint<'a>(memory: &'a mut [Vec<u32>], places: &[(usize, usize, usize)]) -> Vec<&'a mut [u32]> {
+    let mut order: Vec<usize> = (0..places.len()).collect();
+    order.sort_by_key(|&i| places[i]);
+    let mut found: Vec<Option<&'a mut [u32]>> = places.iter().map(|_| None).collect();
+    let mut rest = memory.iter_mut().enumerate();
+    let mut current: Option<(usize, usize, &'a mut [u32])> = None;
+    for i in order {
+        let (slot, offset, len) = places[i];
+        let (_, begin, tail) = match current.take() {
+            Some(part) if part.0 == slot => part,
+            _ => {
+                let (at, memory) = rest.by_ref().find(|(at, _)| *at == slot).expect("slots exist");
+                (at, 0, memory.as_mut_slice())
+            }
+        };
+        let skip = offset.checked_sub(begin).expect("the views of a dispatch do not overlap");
+        let (view, tail) = tail.split_at_mut(skip).1.split_at_mut(len);
+        found[i] = Some(view);
+        current = Some((slot, offset + len, tail));
+    }
+    found.into_iter().map(|view| view.expect("every place was visited")).collect()
+}
+
+impl Engine for HostEngine {
+    fn info(&self) -> &AdapterInfo {
+        &self.info
+    }
+
+    fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    fn write(&mut self, view: View, data: &[u8]) -> Result<()> {
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(self.slice(view));
+        bytes[..data.len()].copy_from_slice(data);
+        Ok(())
+    }
+
+    fn run_part(&mut self, list: List, range: Range<usize>) -> Result<()> {
+        let plan = self.plan.clone();
+        plan.list(list)[range].iter().for_each(|dispatch| self.dispatch(dispatch));
+        Ok(())
+    }
+
+    fn read(&mut self, view: View) -> Result<Read> {
+        let (sender, read) = Read::new();
+        // The receiver is alive: it is returned below.
+        let _ = sender.send(Ok(bytemuck::cast_slice(self.slice(view)).to_vec()));
+        Ok(read)
+    }
+
+    fn poll(&mut self, _wait: bool) -> Result<()> {
+        Ok(())
+    }
+
+    fn profile(&mut self, list: List) -> Result<Option<Vec<f64>>> {
+        let plan = self.plan.clone();
+        let time = |dispatch| {
+            let begin = std::time::Instant::now();
+            self.dispatch(dispatch);
+            begin.elapsed().as_secs_f64() * 1e3
+        };
+        Ok(Some(plan.list(list).iter().map(time).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::disjoint;
+
+    #[test]
+    fn parts_come_back_in_the_order_asked_for() {
+        let mut memory = vec![vec![0, 1, 2, 3], vec![10, 11], vec![20, 21, 22]];
+        let parts = disjoint(&mut memory, &[(2, 1, 2), (0, 2, 1), (0, 0, 2)]);
+        assert_eq!(parts, [&[21, 22][..], &[2], &[0, 1]]);
+    }
+
+    #[test]
+    #[should_panic(expected = "do not overlap")]
+    fn overlapping_parts_are_refused() {
+        disjoint(&mut [vec![0; 4]], &[(0, 0, 2), (0, 1, 2)]);
+    }
+}

@@ -1,0 +1,141 @@
+//! The engines: two executors of one plan behind one trait.
+
+pub mod gpu;
+pub mod host;
+
+use crate::error::{Error, Result};
+use crate::gpu::AdapterInfo;
+use crate::gpu::adapter::{self, Choice};
+use crate::plan::{List, Plan, View};
+use futures::channel::oneshot;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+pub use crate::gpu::device::Limits;
+
+/// Executes a plan. Calls return without waiting for the device; errors of earlier calls come back
+/// from later ones.
+pub trait Engine: Send {
+    /// What runs.
+    fn info(&self) -> &AdapterInfo;
+
+    fn plan(&self) -> &Arc<Plan>;
+
+    /// Copies `data` (4 bytes an element) to the beginning of `view`, before the next run.
+    fn write(&mut self, view: View, data: &[u8]) -> Result<()>;
+
+    /// Runs dispatches `range` of `list` in order.
+    fn run_part(&mut self, list: List, range: Range<usize>) -> Result<()>;
+
+    /// Begins to read `view` as it is after the runs so far.
+    fn read(&mut self, view: View) -> Result<Read>;
+
+    /// Lets reads finish; with `wait`, blocks until all that was submitted has run.
+    fn poll(&mut self, wait: bool) -> Result<()>;
+
+    /// Milliseconds of each dispatch of `list`, run once; `None` where there is no clock for it.
+    fn profile(&mut self, list: List) -> Result<Option<Vec<f64>>>;
+
+    /// Runs all of `list`.
+    fn run(&mut self, list: List) -> Result<()> {
+        let len = self.plan().list(list).len();
+        self.run_part(list, 0..len)
+    }
+
+    /// Reads `view` and waits for it.
+    fn fetch(&mut self, view: View) -> Result<Vec<u8>> {
+        let mut read = self.read(view)?;
+        self.poll(true)?;
+        read.take()?.ok_or_else(|| Error::Gpu("a read did not finish".into()))
+    }
+
+    /// Reads `view` as f32 and waits for it.
+    fn fetch_f32(&mut self, view: View) -> Result<Vec<f32>> {
+        Ok(bytemuck::pod_collect_to_vec(&self.fetch(view)?))
+    }
+}
+
+/// A read under way.
+pub struct Read(oneshot::Receiver<Result<Vec<u8>>>);
+
+impl Read {
+    pub(crate) fn new() -> (oneshot::Sender<Result<Vec<u8>>>, Read) {
+        let (sender, receiver) = oneshot::channel();
+        (sender, Read(receiver))
+    }
+
+    /// The bytes, once they are there.
+    pub fn take(&mut self) -> Result<Option<Vec<u8>>> {
+        match self.0.try_recv() {
+            Ok(Some(bytes)) => bytes.map(Some),
+            Ok(None) => Ok(None),
+            Err(_) => Err(Error::Gpu("a read was dropped before it finished".into())),
+        }
+    }
+}
+
+/// An adapter that was chosen but not opened: what a plan has to know of it.
+#[derive(Clone, Debug)]
+pub struct Target {
+    choice: Choice,
+    limits: Limits,
+    replaced: HashMap<String, String>,
+}
+
+impl Target {
+    /// The adapter of `--adapter`; see [`adapter::choose`].
+    pub fn choose(wanted: Option<&str>) -> Result<Target> {
+        Ok(Target::of(adapter::choose(wanted)?))
+    }
+
+    /// The host engine.
+    pub fn host() -> Target {
+        Target::of(Choice::Host)
+    }
+
+    fn of(choice: Choice) -> Target {
+        Target { choice, limits: Limits::default(), replaced: HashMap::new() }
+    }
+
+    /// Runs `source` in place of the shader of kernel `stem`: to try a change, or to see a test fail.
+    pub fn with_shader(mut self, stem: &str, source: String) -> Target {
+        self.replaced.insert(stem.into(), source);
+        self
+    }
+
+    pub fn with_limits(self, limits: Limits) -> Target {
+        Target { limits, ..self }
+    }
+
+    pub fn info(&self) -> AdapterInfo {
+        match &self.choice {
+            Choice::Host => AdapterInfo::host(),
+            Choice::Gpu(adapter) => adapter.info.clone(),
+        }
+    }
+
+    /// The largest binding, in bytes.
+    pub fn max_binding(&self) -> u64 {
+        match (&self.choice, self.limits) {
+            (Choice::Host, _) => u64::MAX,
+            (Choice::Gpu(_), Limits::Defaults) => 128 << 20,
+            (Choice::Gpu(adapter), Limits::Needed) => adapter.max_binding(),
+        }
+    }
+
+    /// Opens the adapter and loads `plan` onto it.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] where a buffer does not fit, [`Error::Adapter`], [`Error::Gpu`].
+    pub fn load(&self, plan: Arc<Plan>) -> Result<Box<dyn Engine>> {
+        plan.check_limit(self.max_binding(), &self.info().name)?;
+        match &self.choice {
+            Choice::Host => Ok(Box::new(host::HostEngine::new(plan))),
+            Choice::Gpu(adapter) => {
+                let device = crate::gpu::Device::open(adapter, plan.largest_buffer(), self.limits)?;
+                Ok(Box::new(gpu::GpuEngine::new(device, plan, self.replaced.clone())?))
+            }
+        }
+    }
+}

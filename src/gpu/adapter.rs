@@ -1,0 +1,135 @@
+//! Adapters: what there is, in which order, and which one is meant.
+
+use crate::error::{Error, Result};
+
+/// What kind of device an adapter is, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AdapterKind {
+    Discrete,
+    Integrated,
+    Virtual,
+    Other,
+    /// Vulkan on CPU cores, such as llvmpipe.
+    Software,
+    /// The host engine: the CPU twins.
+    Host,
+}
+
+/// An adapter in words.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct AdapterInfo {
+    pub name: String,
+    pub kind: AdapterKind,
+    pub backend: String,
+    pub driver: String,
+}
+
+impl AdapterInfo {
+    /// The host engine as an adapter.
+    pub fn host() -> Self {
+        AdapterInfo {
+            name: "host".into(),
+            kind: AdapterKind::Host,
+            backend: "cpu".into(),
+            driver: format!("CPU twins, {} threads", rayon::current_num_threads()),
+        }
+    }
+}
+
+impl std::fmt::Display for AdapterInfo {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let AdapterInfo { name, kind, backend, driver } = self;
+        write!(f, "{name} ({backend}, {}, {driver})", format!("{kind:?}").to_lowercase())
+    }
+}
+
+/// An adapter that wgpu can open.
+#[derive(Clone, Debug)]
+pub struct Adapter {
+    pub info: AdapterInfo,
+    pub(crate) inner: wgpu::Adapter,
+}
+
+impl Adapter {
+    /// The largest storage binding that the adapter can give, in bytes.
+    pub fn max_binding(&self) -> u64 {
+        let limits = self.inner.limits();
+        limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)
+    }
+
+    /// Whether dispatches can be timed.
+    pub fn has_timestamps(&self) -> bool {
+        self.inner.features().contains(wgpu::Features::TIMESTAMP_QUERY)
+    }
+}
+
+/// All adapters, best kind first. Backends are Vulkan, Metal and DX12, or those that `WGPU_BACKEND` names.
+pub fn all() -> Vec<Adapter> {
+    let preferred = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+    let backends = wgpu::Backends::from_env().unwrap_or(preferred);
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = backends;
+    descriptor.flags = wgpu::InstanceFlags::empty().with_env();
+    let instance = wgpu::Instance::new(descriptor);
+    let mut adapters: Vec<Adapter> =
+        pollster::block_on(instance.enumerate_adapters(backends)).into_iter().map(describe).collect();
+    adapters.sort_by_key(|a| a.info.kind);
+    adapters
+}
+
+fn describe(inner: wgpu::Adapter) -> Adapter {
+    let info = inner.get_info();
+    let kind = match info.device_type {
+        wgpu::DeviceType::DiscreteGpu => AdapterKind::Discrete,
+        wgpu::DeviceType::IntegratedGpu => AdapterKind::Integrated,
+        wgpu::DeviceType::VirtualGpu => AdapterKind::Virtual,
+        wgpu::DeviceType::Cpu => AdapterKind::Software,
+        wgpu::DeviceType::Other => AdapterKind::Other,
+    };
+    let driver = format!("{} {}", info.driver, info.driver_info).trim().to_string();
+    let backend = info.backend.to_str().to_string();
+    Adapter { info: AdapterInfo { name: info.name, kind, backend, driver }, inner }
+}
+
+/// What `--adapter` chose.
+#[derive(Clone, Debug)]
+pub enum Choice {
+    Host,
+    Gpu(Box<Adapter>),
+}
+
+/// The adapter that `wanted` names: `host`, an index of [`all`], or a part of a name in any case. Without
+/// it `WGPU_ADAPTER_NAME` counts, then the best kind.
+pub fn choose(wanted: Option<&str>) -> Result<Choice> {
+    let from_env = std::env::var("WGPU_ADAPTER_NAME").ok().filter(|name| !name.is_empty());
+    let wanted = wanted.map(str::to_string).or(from_env);
+    if wanted.as_deref().is_some_and(|name| name.eq_ignore_ascii_case("host")) {
+        return Ok(Choice::Host);
+    }
+    let adapters = all();
+    let names = adapters.iter().map(|a| a.info.name.clone()).chain(["host".into()]).collect::<Vec<_>>();
+    let Some(wanted) = wanted else {
+        return match adapters.into_iter().next() {
+            Some(adapter) => Ok(Choice::Gpu(Box::new(adapter))),
+            None => Err(Error::Adapter {
+                problem: "no Vulkan, Metal or DX12 adapter was found".into(),
+                remedy:
+                    "Install your GPU's driver, or a software one (on Debian and Ubuntu: apt-get install \
+                         mesa-vulkan-drivers libvulkan1), or run on the CPU with --adapter host"
+                        .into(),
+            }),
+        };
+    };
+    let found = match wanted.parse::<usize>() {
+        Ok(index) => adapters.into_iter().nth(index),
+        Err(_) => {
+            let lower = wanted.to_lowercase();
+            adapters.into_iter().find(|a| a.info.name.to_lowercase().contains(&lower))
+        }
+    };
+    found.map(|adapter| Choice::Gpu(Box::new(adapter))).ok_or_else(|| Error::Adapter {
+        problem: format!("no adapter matches `{wanted}`"),
+        remedy: format!("Choose one of: {} (`shiftnet devices` lists them)", names.join(", ")),
+    })
+}

@@ -1,0 +1,10 @@
+//! Networks: layers as data, their parameters, and the plan made of them.
+
+pub mod compile;
+pub mod graph;
+pub mod params;
+pub mod resnet;
+
+pub use compile::{Network, Options};
+pub use graph::Graph;
+pub use resnet::{Arch, Shortcut};

@@ -1,0 +1,451 @@
+//! A network's parameters: where they lie in the plan's buffers, and their names, shapes and layouts on disk.
+//!
+//! All full-precision parameters lie in flat buffers (values, momenta, gradients), and so do the weights of
+//! the family: one plane of discrete weights and one of their gradients, the latents and their momenta as
+//! planes of ranges of weights. One update dispatch then serves a whole buffer. Buffers are cut where they
+//! would pass the adapter's largest binding.
+
+use super::graph::{Graph, Node, Op};
+use crate::method::{InitName, WeightFamily};
+use crate::plan::{Elem, Plan, Role, View, align};
+use crate::rng::{Draws, Stream};
+use std::collections::HashMap;
+
+/// How a tensor's elements are ordered in its buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// As on disk.
+    Flat,
+    /// On disk (K, C, R, S), in the buffer [R][S][C][K] with C padded by zeros to this many.
+    Conv { channels: usize },
+}
+
+/// How a tensor begins.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Initial {
+    Constant(f32),
+    /// N(0, sigma).
+    Normal(f32),
+    /// U(-bound, bound).
+    Uniform(f32),
+    /// Latent `plane` of the weight family, for He's `sigma`.
+    Latent {
+        plane: usize,
+        sigma: f32,
+    },
+}
+
+/// A tensor of a checkpoint.
+#[derive(Clone, Debug)]
+pub struct Tensor {
+    /// torchvision's name.
+    pub name: String,
+    /// PyTorch's shape.
+    pub shape: Vec<usize>,
+    pub layout: Layout,
+    pub initial: Initial,
+    /// Its place: pieces that follow each other, in the buffer's order.
+    pub place: Vec<View>,
+    /// Its momentum's place; none for running statistics.
+    pub momentum: Option<Vec<View>>,
+}
+
+impl Tensor {
+    /// Elements on disk.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// For each element in the buffer's order: its place on disk, or `None` for padding.
+    fn order(&self) -> Vec<Option<usize>> {
+        match (self.layout, self.shape.as_slice()) {
+            (Layout::Conv { channels }, &[k_len, c_len, r_len, s_len]) => {
+                let mut order = Vec::with_capacity(r_len * s_len * channels * k_len);
+                for tap in 0..r_len * s_len {
+                    for c in 0..channels {
+                        order.extend(
+                            (0..k_len).map(|k| (c < c_len).then_some((k * c_len + c) * r_len * s_len + tap)),
+                        );
+                    }
+                }
+                order
+            }
+            _ => (0..self.len()).map(Some).collect(),
+        }
+    }
+
+    /// From the order on disk to the buffer's.
+    pub fn pack(&self, disk: &[f32]) -> Vec<f32> {
+        self.order().into_iter().map(|from| from.map_or(0.0, |from| disk[from])).collect()
+    }
+
+    /// From the buffer's order to that on disk.
+    pub fn unpack(&self, packed: &[f32]) -> Vec<f32> {
+        let mut disk = vec![0.0; self.len()];
+        for (&value, to) in packed.iter().zip(self.order()) {
+            if let Some(to) = to {
+                disk[to] = value;
+            }
+        }
+        disk
+    }
+
+    /// The initial values, in the order on disk. `number` tells the tensors of a network apart.
+    pub fn initial_values(
+        &self,
+        family: Option<&dyn WeightFamily>,
+        init: InitName,
+        seed: u64,
+        number: u32,
+    ) -> Vec<f32> {
+        let mut draws = Draws::new(seed, Stream::Init, number, 0);
+        let mut value = || match (self.initial, family) {
+            (Initial::Constant(value), _) => value,
+            (Initial::Normal(sigma), _) => sigma * draws.normal(),
+            (Initial::Uniform(bound), _) => draws.range(-bound, bound),
+            (Initial::Latent { plane, sigma }, Some(family)) => {
+                family.initial(plane, init, sigma, &mut draws)
+            }
+            (Initial::Latent { .. }, None) => unreachable!("full-precision networks have no latents"),
+        };
+        (0..self.len()).map(|_| value()).collect()
+    }
+}
+
+/// A layer whose weight belongs to the weight family.
+#[derive(Clone, Debug)]
+pub struct FamilyLayer {
+    /// The convolution's name: `layer1.0.conv1`.
+    pub name: String,
+    /// The discrete weights, in the buffer's order.
+    pub weight: View,
+    /// Index in [`Store::tensors`] of the first latent; the others follow.
+    pub first_latent: usize,
+}
+
+/// Full-precision parameters that are updated by one dispatch.
+#[derive(Clone, Copy, Debug)]
+pub struct Bank {
+    pub values: View,
+    pub momenta: View,
+    pub gradients: View,
+}
+
+/// Where the parameters of a network lie.
+#[derive(Clone, Debug, Default)]
+pub struct Store {
+    /// What a checkpoint holds, in the network's order.
+    pub tensors: Vec<Tensor>,
+    pub banks: Vec<Bank>,
+    /// Ranges of the family's weights that are updated by one dispatch each.
+    pub ranges: Vec<crate::kernels::s3_update::Tensors>,
+    pub family_layers: Vec<FamilyLayer>,
+    /// (family layers): signs flipped, counted by the update.
+    pub flips: Option<View>,
+    /// Value and gradient of each learned tensor that a kernel reads, by name; `<conv>.weight` also for
+    /// the discrete weights.
+    learned: HashMap<String, [View; 2]>,
+    /// (2, C): running mean and variance of each batch norm, by its name.
+    running: HashMap<String, View>,
+}
+
+/// A learned tensor before it has a place.
+struct Spec {
+    name: String,
+    shape: Vec<usize>,
+    layout: Layout,
+    initial: Initial,
+}
+
+impl Spec {
+    /// Elements in its buffer.
+    fn packed_len(&self) -> usize {
+        match self.layout {
+            Layout::Flat => self.shape.iter().product(),
+            Layout::Conv { channels } => self.shape[0] * channels * self.shape[2] * self.shape[3],
+        }
+    }
+
+    fn sigma(&self) -> f32 {
+        let fan_out = self.shape[0] * self.shape[2] * self.shape[3];
+        (2.0 / fan_out as f32).sqrt()
+    }
+}
+
+impl Store {
+    /// Value and gradient of the learned tensor `name`.
+    pub(crate) fn learned(&self, name: &str) -> [View; 2] {
+        self.learned[name]
+    }
+
+    /// (2, C): running mean and variance of the batch norm `name`.
+    pub(crate) fn running(&self, name: &str) -> View {
+        self.running[name]
+    }
+
+    /// Gives every parameter of `graph` a place in buffers of at most `limit` bytes. With `family`, the
+    /// convolutions that belong to it get latents. Without `train` there are neither momenta nor gradients.
+    pub fn new(
+        plan: &mut Plan,
+        graph: &Graph,
+        family: Option<&dyn WeightFamily>,
+        limit: u64,
+        train: bool,
+    ) -> Store {
+        let mut store = Store::default();
+        let specs: Vec<(&Node, Vec<Spec>)> =
+            graph.nodes.iter().map(|node| (node, specs(graph, node))).collect();
+        let in_family = |node: &Node| family.is_some() && matches!(node.op, Op::Conv { family: true, .. });
+        let plain = specs.iter().filter(|(node, _)| !in_family(node)).flat_map(|(_, specs)| specs);
+        store.place_plain(plan, &plain.collect::<Vec<_>>(), limit, train);
+        store.place_running(plan, graph);
+        let mut latents = HashMap::new();
+        if let Some(family) = family {
+            let weights = specs.iter().filter(|(node, _)| in_family(node)).flat_map(|(_, specs)| specs);
+            latents = store.place_family(plan, &weights.collect::<Vec<_>>(), family, limit);
+        }
+        for (node, specs) in specs {
+            store.list(node, specs, &mut latents, train);
+        }
+        store
+    }
+
+    fn place_plain(&mut self, plan: &mut Plan, specs: &[&Spec], limit: u64, train: bool) {
+        for (number, group) in cut(specs, limit / 4, Spec::packed_len).into_iter().enumerate() {
+            let len = group.iter().map(|spec| align(spec.packed_len())).sum();
+            let mut buffer =
+                |name: &str, role| plan.buffer(format!("{name}.{number}"), &[len], Elem::F32, role);
+            let values = buffer("parameters", Role::Parameter);
+            let (momenta, gradients) = match train {
+                true => (buffer("momenta", Role::State), buffer("gradients", Role::Gradient)),
+                false => (values, values),
+            };
+            if train {
+                self.banks.push(Bank { values, momenta, gradients });
+            }
+            let mut offset = 0;
+            for spec in group {
+                let part = |view: View| view.slice(offset, spec.packed_len());
+                self.learned.insert(spec.name.clone(), [part(values), part(gradients)]);
+                offset += align(spec.packed_len());
+            }
+        }
+    }
+
+    fn place_running(&mut self, plan: &mut Plan, graph: &Graph) {
+        let norms: Vec<_> = graph.nodes.iter().filter(|node| node.op == Op::BatchNorm).collect();
+        let len: usize = norms.iter().map(|node| align(2 * node.shape[2])).sum();
+        let buffer = plan.buffer("running_stats", &[len], Elem::F32, Role::State);
+        let mut offset = 0;
+        for node in norms {
+            self.running.insert(node.name.clone(), buffer.slice(offset, 2 * node.shape[2]));
+            offset += align(2 * node.shape[2]);
+        }
+    }
+
+    /// Planes for the family's weights. Returns the places of each weight's latents and of their momenta.
+    fn place_family(
+        &mut self,
+        plan: &mut Plan,
+        specs: &[&Spec],
+        family: &dyn WeightFamily,
+        limit: u64,
+    ) -> HashMap<String, [Vec<Vec<View>>; 2]> {
+        let planes = family.latents().len();
+        let flips = plan.buffer("flips", &[specs.len()], Elem::U32, Role::State);
+        self.flips = Some(flips);
+        let mut places = HashMap::new();
+        let mut layer = 0;
+        for (number, group) in cut(specs, limit / 4, Spec::packed_len).into_iter().enumerate() {
+            let len = group.iter().map(|spec| align(spec.packed_len())).sum::<usize>();
+            let mut buffer = |name: &str, shape: &[usize], elem, role| {
+                plan.buffer(format!("{name}.{number}"), shape, elem, role)
+            };
+            let weight = buffer("shift_weights", &[len], Elem::F32, Role::Parameter);
+            let dw = buffer("shift_gradients", &[len], Elem::F32, Role::Gradient);
+            let layers = buffer("shift_layers", &[len / 64], Elem::U32, Role::State);
+            // The latents of a range of weights lie together, in ranges that the adapter can bind.
+            let most = (limit as usize / 4 / planes / 4096).max(1) * 4096;
+            let ranges: Vec<_> = (0..len)
+                .step_by(most)
+                .enumerate()
+                .map(|(range, begin)| {
+                    let size = most.min(len - begin);
+                    let mut plane = |name: &str, role| {
+                        plan.buffer(format!("{name}.{number}.{range}"), &[planes, size], Elem::F32, role)
+                    };
+                    let tensors = crate::kernels::s3_update::Tensors {
+                        layers: layers.slice(begin / 64, size / 64),
+                        dw: dw.slice(begin, size),
+                        latents: plane("latents", Role::Parameter),
+                        momenta: plane("latent_momenta", Role::State),
+                        w: weight.slice(begin, size),
+                        flips,
+                    };
+                    (begin, size, tensors)
+                })
+                .collect();
+            let mut offset = 0;
+            for spec in group {
+                let size = spec.packed_len();
+                self.learned.insert(spec.name.clone(), [weight.slice(offset, size), dw.slice(offset, size)]);
+                let place = |view: fn(&crate::kernels::s3_update::Tensors) -> View| {
+                    (0..planes).map(|plane| pieces(&ranges, plane, offset, size, view)).collect()
+                };
+                places.insert(spec.name.clone(), [place(|t| t.latents), place(|t| t.momenta)]);
+                offset += align(size);
+                layer += 1;
+            }
+            debug_assert!(layer <= specs.len());
+            self.ranges.extend(ranges.iter().map(|(_, _, tensors)| *tensors));
+        }
+        places
+    }
+
+    /// The numbers of the layers of each 64 weights, for the update's `layers` buffer of `range`.
+    pub fn layer_numbers(&self, range: usize) -> Vec<u32> {
+        let w = self.ranges[range].w;
+        let number = |block: usize| {
+            let at = w.offset + block * 64;
+            let holds = |layer: &FamilyLayer| {
+                let v = layer.weight;
+                v.buffer == w.buffer && (v.offset..v.offset + align(v.len)).contains(&at)
+            };
+            self.family_layers.iter().position(holds).expect("every weight belongs to a layer") as u32
+        };
+        (0..w.len / 64).map(number).collect()
+    }
+
+    /// Adds a layer's tensors to the list, in PyTorch's order.
+    fn list(
+        &mut self,
+        node: &Node,
+        specs: Vec<Spec>,
+        latents: &mut HashMap<String, [Vec<Vec<View>>; 2]>,
+        train: bool,
+    ) {
+        for spec in specs {
+            let Some([values, momenta]) = latents.remove(&spec.name) else {
+                let bank = self.banks.iter().find(|b| b.values.buffer == self.learned[&spec.name][0].buffer);
+                let [value, _] = self.learned[&spec.name];
+                let momentum =
+                    bank.filter(|_| train).map(|bank| vec![bank.momenta.slice(value.offset, value.len)]);
+                let Spec { name, shape, layout, initial } = spec;
+                self.tensors.push(Tensor { name, shape, layout, initial, place: vec![value], momentum });
+                continue;
+            };
+            self.family_layers.push(FamilyLayer {
+                name: node.name.clone(),
+                weight: self.learned[&spec.name][0],
+                first_latent: self.tensors.len(),
+            });
+            for (plane, (place, momentum)) in values.into_iter().zip(momenta).enumerate() {
+                self.tensors.push(Tensor {
+                    name: format!("{}.latent{plane}", node.name),
+                    shape: spec.shape.clone(),
+                    layout: spec.layout,
+                    initial: Initial::Latent { plane, sigma: spec.sigma() },
+                    place,
+                    momentum: Some(momentum),
+                });
+            }
+        }
+        if node.op == Op::BatchNorm {
+            let c = node.shape[2];
+            let running = self.running[&node.name];
+            for (i, (what, value)) in [("mean", 0.0), ("var", 1.0)].into_iter().enumerate() {
+                self.tensors.push(Tensor {
+                    name: format!("{}.running_{what}", node.name),
+                    shape: vec![c],
+                    layout: Layout::Flat,
+                    initial: Initial::Constant(value),
+                    place: vec![running.slice(i * c, c)],
+                    momentum: None,
+                });
+            }
+        }
+    }
+
+    /// Names the latents as the family does on disk.
+    pub(crate) fn name_latents(&mut self, family: &dyn WeightFamily) {
+        let suffixes = family.latents();
+        for layer in &self.family_layers {
+            for (plane, suffix) in suffixes.iter().enumerate() {
+                self.tensors[layer.first_latent + plane].name = format!("{}.{suffix}", layer.name);
+            }
+        }
+    }
+}
+
+/// The learned tensors of a layer, in PyTorch's order.
+fn specs(graph: &Graph, node: &Node) -> Vec<Spec> {
+    let spec = |suffix: &str, shape: &[usize], layout, initial| Spec {
+        name: format!("{}.{suffix}", node.name),
+        shape: shape.to_vec(),
+        layout,
+        initial,
+    };
+    match node.op {
+        Op::Conv { k, size, .. } => {
+            let padded = graph.nodes[node.inputs[0]].shape[2];
+            let channels = if node.inputs[0] == 0 { 3 } else { padded };
+            let sigma = (2.0 / (k * size * size) as f32).sqrt();
+            let layout = Layout::Conv { channels: padded };
+            vec![spec("weight", &[k, channels, size, size], layout, Initial::Normal(sigma))]
+        }
+        Op::BatchNorm => {
+            let c = node.shape[2];
+            vec![
+                spec("weight", &[c], Layout::Flat, Initial::Constant(1.0)),
+                spec("bias", &[c], Layout::Flat, Initial::Constant(0.0)),
+            ]
+        }
+        Op::Linear { k } => {
+            let c = graph.nodes[node.inputs[0]].shape[2];
+            let uniform = Initial::Uniform(1.0 / (c as f32).sqrt());
+            vec![spec("weight", &[k, c], Layout::Flat, uniform), spec("bias", &[k], Layout::Flat, uniform)]
+        }
+        _ => vec![],
+    }
+}
+
+/// Cuts `items` into runs of at most `most` elements, an item alone where it is larger.
+fn cut<'a, T>(items: &[&'a T], most: u64, len: impl Fn(&T) -> usize) -> Vec<Vec<&'a T>> {
+    let mut groups: Vec<Vec<&T>> = Vec::new();
+    let mut size = 0;
+    for &item in items {
+        let item_len = align(len(item)) as u64;
+        match groups.last_mut() {
+            Some(group) if size + item_len <= most => {
+                group.push(item);
+                size += item_len;
+            }
+            _ => {
+                groups.push(vec![item]);
+                size = item_len;
+            }
+        }
+    }
+    groups
+}
+
+/// The pieces of latent `plane` of weights `offset .. offset + size` in the buffers of `ranges`
+/// (begin, size, tensors), each (planes, size).
+fn pieces(
+    ranges: &[(usize, usize, crate::kernels::s3_update::Tensors)],
+    plane: usize,
+    offset: usize,
+    size: usize,
+    view: fn(&crate::kernels::s3_update::Tensors) -> View,
+) -> Vec<View> {
+    let part = |(begin, range_size, tensors): &(usize, usize, crate::kernels::s3_update::Tensors)| {
+        let first = offset.max(*begin);
+        let last = (offset + size).min(begin + range_size);
+        (first < last).then(|| view(tensors).slice(plane * range_size + first - begin, last - first))
+    };
+    ranges.iter().filter_map(part).collect()
+}
