@@ -30,8 +30,12 @@ impl Pipelines {
         let mut missing: Vec<_> = stems.into_iter().filter(|stem| !self.cache.contains_key(stem)).collect();
         missing.sort_unstable();
         missing.dedup();
-        let compiled: Vec<_> =
-            missing.into_par_iter().map(|stem| (stem, compile(device, kernels::get(stem)))).collect();
+        let compile = |stem| {
+            let kernel = kernels::get(stem);
+            let source = self.replaced.get(stem).map_or(kernel.source, String::as_str);
+            (stem, compile(device, kernel, source))
+        };
+        let compiled: Vec<_> = missing.into_par_iter().map(compile).collect();
         self.cache.extend(compiled);
     }
 
