@@ -1,49 +1,113 @@
-// Convolution, input gradient: dx[n, h, w, c] = sum over r, s, k of dy[n, p, q, k] w[r, s, c, k] where
-// p stride + r - pad = h and q stride + s - pad = w. One invocation computes 4 channels of an input pixel.
+// Convolution, input gradient: dx[n,h,w,c] = sum over k and the taps r,s with
+//     h + pad - r = p*stride, w + pad - s = q*stride, 0 <= p < P, 0 <= q < Q
+// of dy[n,p,q,k] * w[r,s,c,k]
+//
+// Pixels of equal (h % stride, w % stride) use the same taps, so they form one class: a grid of
+// N x ceil(H / stride) x ceil(W / stride). The classes lie one after the other.
+// Workgroup: 64 invocations. Invocation number = block of 16 input channels (fastest), run of pixels, class (slowest).
+// One invocation: 8 consecutive pixels of a class x 16 input channels, in registers.
 #import grid
 struct Params {
     n: u32, h: u32, w: u32, c: u32,   // of x; c is a multiple of 4
     p: u32, q: u32, k: u32,           // of y; k is a multiple of 4
     r: u32, s: u32,                   // of the kernel
-    stride: u32,
+    stride: u32,                      // 1 or 2
     pad: u32,
-    splits: u32,
+    splits: u32,                      // parts of the weight gradient's sum
 }
+
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;         // (N, P, Q, K)
-@group(0) @binding(2) var<storage, read> w: array<vec4<f32>>;          // (R, S, C, K)
-@group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>;   // (N, H, W, C)
+@group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;       // (N, P, Q, K)
+@group(0) @binding(2) var<storage, read> w: array<vec4<f32>>;        // (R, S, C, K)
+@group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>; // (N, H, W, C)
+
+// Column j: 4 channels of pixel j, read at dy[at[j]], or 0 where `inside` is false.
+fn load_pixels(at: vec4<u32>, inside: vec4<bool>) -> mat4x4<f32> {
+    let zero = vec4<f32>();
+    return mat4x4<f32>(
+        select(zero, dy[at.x], inside.x), select(zero, dy[at.y], inside.y),
+        select(zero, dy[at.z], inside.z), select(zero, dy[at.w], inside.w));
+}
+
+// Row i: w[c + i][4 values of k]; `row` is K / 4.
+fn load_weights(at: u32, row: u32) -> mat4x4<f32> {
+    return transpose(mat4x4<f32>(w[at], w[at + row], w[at + 2u * row], w[at + 3u * row]));
+}
+
+fn store(n: u32, h: u32, col: u32, c: u32, c4: u32, d0: vec4<f32>, d1: vec4<f32>, d2: vec4<f32>, d3: vec4<f32>) {
+    if (n < params.n && h < params.h && col < params.w) {
+        let at = ((n * params.h + h) * params.w + col) * c4 + c;
+        dx[at] = d0;
+        if (c + 1u < c4) { dx[at + 1u] = d1; }
+        if (c + 2u < c4) { dx[at + 2u] = d2; }
+        if (c + 3u < c4) { dx[at + 3u] = d3; }
+    }
+}
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
-    let i = invocation(group, groups, local);
-    let kq = params.k / 4u;
-    let cq = params.c / 4u;
-    if i < params.n * params.h * params.w * cq {
-        let c = i % cq;
-        let pixel = i / cq;
-        let ww = pixel % params.w;
-        let row = pixel / params.w;
-        let h = row % params.h;
-        let n = row / params.h;
-        var sum = vec4<f32>(0.0);
-        for (var r = 0u; r < params.r; r++) {
-            for (var s = 0u; s < params.s; s++) {
-                let hp = h + params.pad - r;
-                let wq = ww + params.pad - s;
-                let p = hp / params.stride;
-                let q = wq / params.stride;
-                if p < params.p && q < params.q && p * params.stride == hp && q * params.stride == wq {
-                    let from = ((n * params.p + p) * params.q + q) * kq;
-                    let at = ((r * params.s + s) * params.c + 4u * c) * kq;
-                    for (var k = 0u; k < kq; k++) {
-                        let b = at + k;
-                        sum += dy[from + k] * mat4x4<f32>(w[b], w[b + kq], w[b + 2u * kq], w[b + 3u * kq]);
-                    }
-                }
+    let c4 = params.c / 4u;
+    let k4 = params.k / 4u;
+    let blocks = (c4 + 3u) / 4u;
+    let rows = (params.h + params.stride - 1u) / params.stride; // of a class
+    let cols = (params.w + params.stride - 1u) / params.stride;
+    let id = invocation(group, groups, local);
+    let c = (id % blocks) * 4u;
+    let runs = (params.n * rows * cols + 7u) / 8u; // invocations of one class and block
+    let parity = id / blocks / runs;
+    let pixel = (id / blocks % runs) * 8u;
+    let cs = min(vec4<u32>(c) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(c4 - 1u)) * 4u * k4;
+    let hc = parity / params.stride; // >= stride: an invocation past the end
+    let wc = parity % params.stride;
+
+    // Row and column of each pixel within its class; pixels past the end get a row far outside.
+    let i0 = vec4<u32>(pixel) + vec4<u32>(0u, 1u, 2u, 3u);
+    let n0 = i0 / (rows * cols);
+    let h0 = select(vec4<u32>(0x40000000u), i0 / cols % rows, (n0 < vec4<u32>(params.n)) & vec4<bool>(hc < params.stride));
+    let w0 = i0 % cols;
+    let at0 = ((n0 * params.p + h0) * params.q + w0) * k4;
+    let i1 = vec4<u32>(pixel) + vec4<u32>(4u, 5u, 6u, 7u);
+    let n1 = i1 / (rows * cols);
+    let h1 = select(vec4<u32>(0x40000000u), i1 / cols % rows, (n1 < vec4<u32>(params.n)) & vec4<bool>(hc < params.stride));
+    let w1 = i1 % cols;
+    let at1 = ((n1 * params.p + h1) * params.q + w1) * k4;
+
+    // a[pixel group][vec4 of c]: column j is pixel j
+    var a00 = mat4x4<f32>(); var a01 = mat4x4<f32>(); var a02 = mat4x4<f32>(); var a03 = mat4x4<f32>();
+    var a10 = mat4x4<f32>(); var a11 = mat4x4<f32>(); var a12 = mat4x4<f32>(); var a13 = mat4x4<f32>();
+
+    for (var r = (hc + params.pad) % params.stride; r < params.r; r += params.stride) {
+        let dp = (hc + params.pad + params.r * params.stride - r) / params.stride - params.r; // p = row + dp; dp may be below zero (wraps)
+        for (var s = (wc + params.pad) % params.stride; s < params.s; s += params.stride) {
+            let dq = (wc + params.pad + params.s * params.stride - s) / params.stride - params.s;
+            let tap = (dp * params.q + dq) * k4;
+            let in0 = (h0 + dp < vec4<u32>(params.p)) & (w0 + dq < vec4<u32>(params.q));
+            let y0 = select(vec4<u32>(), at0 + tap, in0);
+            let in1 = (h1 + dp < vec4<u32>(params.p)) & (w1 + dq < vec4<u32>(params.q));
+            let y1 = select(vec4<u32>(), at1 + tap, in1);
+            let wi = (r * params.s + s) * params.c * k4;
+            for (var k = 0u; k < k4; k++) {
+                let m0 = load_pixels(y0 + k, in0);
+                let m1 = load_pixels(y1 + k, in1);
+                let b0 = load_weights(wi + cs.x + k, k4);
+                a00 += b0 * m0; a10 += b0 * m1;
+                let b1 = load_weights(wi + cs.y + k, k4);
+                a01 += b1 * m0; a11 += b1 * m1;
+                let b2 = load_weights(wi + cs.z + k, k4);
+                a02 += b2 * m0; a12 += b2 * m1;
+                let b3 = load_weights(wi + cs.w + k, k4);
+                a03 += b3 * m0; a13 += b3 * m1;
             }
         }
-        dx[i] = sum;
     }
+
+    store(n0.x, h0.x * params.stride + hc, w0.x * params.stride + wc, c, c4, a00[0], a01[0], a02[0], a03[0]);
+    store(n0.y, h0.y * params.stride + hc, w0.y * params.stride + wc, c, c4, a00[1], a01[1], a02[1], a03[1]);
+    store(n0.z, h0.z * params.stride + hc, w0.z * params.stride + wc, c, c4, a00[2], a01[2], a02[2], a03[2]);
+    store(n0.w, h0.w * params.stride + hc, w0.w * params.stride + wc, c, c4, a00[3], a01[3], a02[3], a03[3]);
+    store(n1.x, h1.x * params.stride + hc, w1.x * params.stride + wc, c, c4, a10[0], a11[0], a12[0], a13[0]);
+    store(n1.y, h1.y * params.stride + hc, w1.y * params.stride + wc, c, c4, a10[1], a11[1], a12[1], a13[1]);
+    store(n1.z, h1.z * params.stride + hc, w1.z * params.stride + wc, c, c4, a10[2], a11[2], a12[2], a13[2]);
+    store(n1.w, h1.w * params.stride + hc, w1.w * params.stride + wc, c, c4, a10[3], a11[3], a12[3], a13[3]);
 }

@@ -4,8 +4,8 @@ pub mod gpu;
 pub mod host;
 
 use crate::error::{Error, Result};
-use crate::gpu::AdapterInfo;
 use crate::gpu::adapter::{self, Choice};
+use crate::gpu::{AdapterInfo, AdapterKind};
 use crate::plan::{List, Plan, View};
 use futures::channel::oneshot;
 use std::collections::HashMap;
@@ -121,6 +121,15 @@ impl Target {
             (Choice::Host, _) => u64::MAX,
             (Choice::Gpu(_), Limits::Defaults) => 128 << 20,
             (Choice::Gpu(adapter), Limits::Needed) => adapter.max_binding(),
+        }
+    }
+
+    /// About how many invocations fill the adapter: what a kernel that can be cut is cut for.
+    pub fn invocations(&self) -> usize {
+        match self.info().kind {
+            AdapterKind::Software | AdapterKind::Host => 512,
+            AdapterKind::Integrated | AdapterKind::Other => 4096,
+            AdapterKind::Discrete | AdapterKind::Virtual => 16_384,
         }
     }
 

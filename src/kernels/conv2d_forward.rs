@@ -49,5 +49,8 @@ impl Params {
 /// y[n, p, q, k] = sum over r, s, c of x[n, p stride + r - pad, q stride + s - pad, c] w[r, s, c, k].
 pub fn dispatch(label: &str, params: Params, x: View, w: View, y: View) -> Result<Dispatch> {
     let views = [(x, params.x_len()), (w, params.w_len()), (y, params.y_len())];
-    KERNEL.dispatch(label, params, &views, params.y_len() / 4, params.flops())
+    // 8 pixels x 16 channels an invocation.
+    let pixels = (params.n * params.p * params.q) as usize;
+    let invocations = pixels.div_ceil(8) * (params.k as usize).div_ceil(16);
+    KERNEL.dispatch(label, params, &views, invocations, params.flops())
 }

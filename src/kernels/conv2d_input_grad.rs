@@ -10,5 +10,9 @@ kernel! { conv2d_input_grad(Params) [dy: Read F32, w: Read F32, dx: Write F32] }
 /// dx (n, h, w, c) from dy (n, p, q, k) and w (r, s, c, k).
 pub fn dispatch(label: &str, params: Params, dy: View, w: View, dx: View) -> Result<Dispatch> {
     let views = [(dy, params.y_len()), (w, params.w_len()), (dx, params.x_len())];
-    KERNEL.dispatch(label, params, &views, params.x_len() / 4, params.flops())
+    // 8 pixels of one parity x 16 channels an invocation.
+    let class = params.n * params.h.div_ceil(params.stride) * params.w.div_ceil(params.stride);
+    let classes = (params.stride * params.stride) as usize;
+    let invocations = (class as usize).div_ceil(8) * (params.c as usize).div_ceil(16) * classes;
+    KERNEL.dispatch(label, params, &views, invocations, params.flops())
 }

@@ -7,23 +7,28 @@ pub use super::conv2d_forward::Params;
 
 kernel! { conv2d_weight_grad(Params) [x: Read F32, dy: Read F32, partial: Write F32] }
 
-/// `partial` (splits, r, s, c, k): the sum over each of the `params.splits` parts of the images, from
+/// `partial` (splits, r, s, c, k): the sum over each of the `params.splits` runs of output rows (n, p), from
 /// x (n, h, w, c) and dy (n, p, q, k). `sum_partials` adds the parts.
 pub fn dispatch(label: &str, params: Params, x: View, dy: View, partial: View) -> Result<Dispatch> {
     let len = params.splits as usize * params.w_len();
     let views = [(x, params.x_len()), (dy, params.y_len()), (partial, len)];
-    KERNEL.dispatch(label, params, &views, len / 16, params.flops())
+    KERNEL.dispatch(label, params, &views, params.splits as usize * tiles(&params), params.flops())
 }
 
-/// Into how many parts the sum over the batch is cut: enough to fill a device with the 4 x 4 blocks of all
-/// parts, as long as the partial sums stay small and below `max_binding` bytes.
-pub fn splits(params: &Params, max_binding: u64) -> usize {
-    const THREADS: usize = 16_384;
+/// Invocations of one part: 12 rows x 16 columns each of the (R S C, K) gradient.
+fn tiles(params: &Params) -> usize {
+    let entries = (params.r * params.s * params.c / 4) as usize;
+    entries.div_ceil(3) * (params.k as usize).div_ceil(16)
+}
+
+/// Into how many parts the sum over the batch is cut: enough for `invocations`, which fill the device, as
+/// long as the partial sums stay small and below `max_binding` bytes.
+pub fn splits(params: &Params, invocations: usize, max_binding: u64) -> usize {
     const MOST_BYTES: u64 = 32 << 20;
-    let wanted = THREADS.div_ceil(params.w_len() / 16);
+    let wanted = invocations.div_ceil(tiles(params));
     let room = (MOST_BYTES.min(max_binding) / (params.w_len() as u64 * 4)).max(1) as usize;
-    let parts = wanted.min(room).clamp(1, params.n as usize);
-    // Equal runs of images, none empty.
-    let run = (params.n as usize).div_ceil(parts);
-    (params.n as usize).div_ceil(run)
+    let rows = (params.n * params.p) as usize;
+    let parts = wanted.min(room).clamp(1, rows);
+    // Equal runs of rows, none empty.
+    rows.div_ceil(rows.div_ceil(parts))
 }

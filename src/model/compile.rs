@@ -24,6 +24,8 @@ pub struct Options {
     pub std: [f32; 3],
     /// The largest binding of the adapter, in bytes.
     pub max_binding: u64,
+    /// Invocations that fill the adapter.
+    pub invocations: usize,
     /// Without it there is only the evaluation.
     pub train: bool,
 }
@@ -309,7 +311,8 @@ impl Compiler<'_> {
         if let Some(dx) = dx {
             self.plan.push(List::Backward, conv2d_input_grad::dispatch(name, conv, dy, w, dx)?);
         }
-        conv.splits = conv2d_weight_grad::splits(&conv, self.options.max_binding) as u32;
+        conv.splits =
+            conv2d_weight_grad::splits(&conv, self.options.invocations, self.options.max_binding) as u32;
         let splits = conv.splits as usize;
         let partial = self.plan.scratch(format!("d{name}.partial"), &[splits, conv.w_len()]);
         self.plan.push(List::Backward, conv2d_weight_grad::dispatch(name, conv, x, dy, partial)?);
