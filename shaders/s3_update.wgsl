@@ -31,10 +31,10 @@ const LN_2: f32 = 0.6931471805599453;
 fn descend(at: u32, g: vec4<f32>) -> vec4<f32> {
     let old = latents[at];
     let velocity = params.momentum * momenta[at] + (g + params.weight_decay * old);
-    let new = old - step.lr * velocity;
+    let moved = old - step.lr * velocity;
     momenta[at] = velocity;
-    latents[at] = new;
-    return new;
+    latents[at] = moved;
+    return moved;
 }
 
 // S_(t-1) from the bits H(w_t) << t: the run of ones that ends at bit t - 1. Bit 0 is 0.
@@ -68,9 +68,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         var open = vec4<u32>(1u);
         for (var t = params.shifts; t >= 1u; t--) {
             let below = vec4<f32>(shifts_below(t, bits));
-            let new = descend((1u + t) * params.quads + i, ds * (below + 1.0));
+            let moved = descend((1u + t) * params.quads + i, ds * (below + 1.0));
             ds = select(vec4<f32>(0.0), ds, ((bits >> vec4<u32>(t)) & vec4<u32>(1u)) == vec4<u32>(1u));
-            open = select(vec4<u32>(0u), open, new > vec4<f32>(0.0));
+            open = select(vec4<u32>(0u), open, moved > vec4<f32>(0.0));
             shift += open;
         }
         let now_positive = new_sign >= vec4<f32>(0.0);

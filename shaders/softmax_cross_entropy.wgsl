@@ -21,11 +21,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let first = n * params.k;
         let label = labels[n];
         var largest = logits[first];
-        var class = 0u;
+        var winner = 0u;
         for (var k = 1u; k < params.k; k++) {
             if logits[first + k] > largest {
                 largest = logits[first + k];
-                class = k;
+                winner = k;
             }
         }
         var sum = 0.0;
@@ -47,6 +47,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         }
         let loss = log(sum) + largest - target_logit;
         let hits = vec2<f32>(select(0.0, 1.0, rank < 1u), select(0.0, 1.0, rank < 5u));
-        result[n] = select(vec4<f32>(0.0), vec4<f32>(loss, hits, f32(class)), counts);
+        result[n] = select(vec4<f32>(0.0), vec4<f32>(loss, hits, f32(winner)), counts);
     }
 }

@@ -1,5 +1,7 @@
 //! Trains and runs sign-sparse-shift (S³) low-bit networks on any GPU, with WGSL kernels through wgpu.
 
+pub mod cli;
+pub mod data;
 pub mod engine;
 pub mod error;
 pub mod gpu;
@@ -8,6 +10,11 @@ pub mod method;
 pub mod model;
 pub mod plan;
 pub mod reference;
+pub mod report;
 pub mod rng;
+pub mod train;
 
 pub use error::{Error, Result};
+
+/// Version, with the commit where the build knew it.
+pub const VERSION: &str = env!("SHIFTNET_VERSION");

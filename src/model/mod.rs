@@ -4,6 +4,8 @@ pub mod compile;
 pub mod graph;
 pub mod params;
 pub mod resnet;
+pub mod state;
+pub mod weights;
 
 pub use compile::{Network, Options};
 pub use graph::Graph;

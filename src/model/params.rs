@@ -177,6 +177,14 @@ impl Spec {
 }
 
 impl Store {
+    /// Weights of the network, as PyTorch counts its parameters: the latents of a weight count once.
+    pub fn parameters(&self) -> usize {
+        let counts = |t: &&Tensor| {
+            !t.name.contains("running_") && !matches!(t.initial, Initial::Latent { plane: 1.., .. })
+        };
+        self.tensors.iter().filter(counts).map(Tensor::len).sum()
+    }
+
     /// Value and gradient of the learned tensor `name`.
     pub(crate) fn learned(&self, name: &str) -> [View; 2] {
         self.learned[name]

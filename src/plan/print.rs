@@ -1,1 +1,75 @@
-//! A plan as text.
+//! A plan as text: memory by buffer, dispatches by list and kernel.
+
+use super::{List, Plan, Role, lifetimes};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// The plan for people: every lasting buffer, the largest scratch buffers, dispatches by kernel, totals.
+pub fn plan(plan: &Plan) -> String {
+    let mut text = String::new();
+    buffers(plan, &mut text);
+    for list in List::ALL {
+        dispatches(plan, list, &mut text);
+    }
+    let step: usize = [List::Forward, List::Backward, List::Update].map(|l| plan.list(l).len()).iter().sum();
+    let flops: u64 = [List::Forward, List::Backward, List::Update]
+        .iter()
+        .flat_map(|&l| plan.list(l))
+        .map(|d| d.cost.flops)
+        .sum();
+    line(&mut text, format_args!("a training step: {step} dispatches, {:.2} GFLOP", flops as f64 / 1e9));
+    text.trim_end().to_string()
+}
+
+/// Appends a line; a `String` takes everything.
+fn line(text: &mut String, arguments: std::fmt::Arguments) {
+    writeln!(text, "{arguments}").expect("strings grow");
+}
+
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+fn buffers(plan: &Plan, text: &mut String) {
+    const SHOWN: usize = 12;
+    line(text, format_args!("{:>10}  {:<10} {:<36} shape", "MiB", "role", "buffer"));
+    let (mut scratch, lasting): (Vec<_>, Vec<_>) = plan.buffers.iter().partition(|b| b.role == Role::Scratch);
+    scratch.sort_by_key(|b| std::cmp::Reverse(b.bytes()));
+    for b in lasting.iter().chain(scratch.iter().take(SHOWN)) {
+        let role = format!("{:?}", b.role).to_lowercase();
+        line(text, format_args!("{:>10.3}  {role:<10} {:<36} {:?}", mebibytes(b.bytes()), b.name, b.shape));
+    }
+    if scratch.len() > SHOWN {
+        line(text, format_args!("{:>10}  and {} smaller scratch buffers", "", scratch.len() - SHOWN));
+    }
+    let scratch: u64 = scratch.iter().map(|b| b.bytes()).sum();
+    let lasting: u64 = lasting.iter().map(|b| b.bytes()).sum();
+    let slots = lifetimes::assign(plan);
+    line(
+        text,
+        format_args!(
+            "memory: {:.1} MiB lasting, {:.1} MiB scratch in {:.1} MiB; {:.1} MiB in all",
+            mebibytes(lasting),
+            mebibytes(scratch),
+            mebibytes(slots.bytes() - lasting),
+            mebibytes(slots.bytes())
+        ),
+    );
+}
+
+fn dispatches(plan: &Plan, list: List, text: &mut String) {
+    let dispatches = plan.list(list);
+    if dispatches.is_empty() {
+        return;
+    }
+    let mut kinds: BTreeMap<&str, (usize, u64, u64)> = BTreeMap::new();
+    for d in dispatches {
+        let kind = kinds.entry(d.stem).or_default();
+        *kind = (kind.0 + 1, kind.1 + d.cost.flops, kind.2 + d.cost.bytes);
+    }
+    line(text, format_args!("{list:?}: {} dispatches", dispatches.len()));
+    for (stem, (count, flops, bytes)) in kinds {
+        let (gflop, mib) = (flops as f64 / 1e9, mebibytes(bytes));
+        line(text, format_args!("{count:>6}  {stem:<30} {gflop:>10.3} GFLOP {mib:>10.1} MiB"));
+    }
+}

@@ -1,0 +1,147 @@
+//! A run's events for people: a progress bar on a terminal, plain lines elsewhere.
+
+use crate::train::events::{Epoch, Event, Step};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+/// Prints events to the standard error stream.
+pub struct Progress {
+    /// On a terminal.
+    bar: Option<ProgressBar>,
+    steps_per_epoch: u64,
+    epochs: u64,
+    last_step: u64,
+    /// Steps since this run of the program began, and their time, without evaluations.
+    done: u64,
+    busy: Duration,
+    since: Instant,
+    top1: Option<f64>,
+    quiet: bool,
+}
+
+impl Progress {
+    /// For a run that goes from step `first` to step `last`.
+    pub fn new(first: u64, last: u64, steps_per_epoch: u64, epochs: u64, quiet: bool) -> Progress {
+        let bar = (std::io::stderr().is_terminal() && !quiet).then(|| {
+            let bar = ProgressBar::with_draw_target(Some(last), ProgressDrawTarget::stderr_with_hz(8));
+            let template = "{prefix} {bar:28.cyan/blue} {pos}/{len} {msg}";
+            let style = ProgressStyle::with_template(template).expect("a valid template");
+            bar.set_style(style.progress_chars("━╸─"));
+            bar.set_position(first);
+            bar
+        });
+        let since = Instant::now();
+        Progress {
+            bar,
+            steps_per_epoch,
+            epochs,
+            last_step: last,
+            done: 0,
+            busy: Duration::ZERO,
+            since,
+            top1: None,
+            quiet,
+        }
+    }
+
+    /// Says something above the bar.
+    pub fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            None if !self.quiet => eprintln_lossy(line),
+            None => {}
+        }
+    }
+
+    /// Shows an event.
+    pub fn show(&mut self, event: &Event) {
+        match event {
+            Event::Step(step) => self.step(step),
+            Event::Epoch(epoch) => self.epoch(epoch),
+            Event::Warning { message } => self.say(&format!("warning: {message}")),
+            Event::Checkpoint { .. } => self.since = Instant::now(),
+            Event::End { .. } => {
+                if let Some(bar) = &self.bar {
+                    bar.finish_and_clear();
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        self.done += 1;
+        self.busy += self.since.elapsed();
+        self.since = Instant::now();
+        let left =
+            self.busy.as_secs_f64() / self.done as f64 * self.last_step.saturating_sub(step.step) as f64;
+        let accuracy = self.top1.map_or(String::new(), |top1| format!(" top-1 {top1:.2} %"));
+        let numbers = format!(
+            "loss {:.4}{accuracy} {:.1} images/s, {} left",
+            step.loss,
+            step.images_per_s,
+            human(left)
+        );
+        if let Some(bar) = &self.bar {
+            bar.set_prefix(format!("epoch {}/{}", step.epoch + 1, self.epochs));
+            bar.set_position(step.step);
+            bar.set_message(numbers);
+        } else if step.logged {
+            let within = (step.step - 1) % self.steps_per_epoch + 1;
+            let place =
+                format!("epoch {}/{} step {within}/{}", step.epoch + 1, self.epochs, self.steps_per_epoch);
+            self.say(&format!("{place} {numbers} lr {:.4}", step.lr));
+        }
+    }
+
+    fn epoch(&mut self, e: &Epoch) {
+        self.since = Instant::now();
+        self.top1 = Some(e.val_top1);
+        let weights = e.weights.as_ref().map_or(String::new(), |w| {
+            let share = |n: &u64| 100.0 * *n as f64 / (w.shift_histogram.iter().sum::<u64>().max(1)) as f64;
+            let shares: Vec<_> = w.shift_histogram.iter().map(|n| format!("{:.0}", share(n))).collect();
+            format!(
+                " | {:.1} % zero, shifts {} %, {:.2} % signs flipped a step",
+                100.0 * w.sparsity,
+                shares.join("/"),
+                100.0 * w.sign_flip_rate
+            )
+        });
+        let best = if e.best { ", the best so far" } else { "" };
+        self.say(&format!(
+            "epoch {}/{} train loss {:.4} top-1 {:.2} % | test loss {:.4} top-1 {:.2} % top-5 {:.2} %{best} | {:.1} images/s{weights}",
+            e.epoch + 1,
+            self.epochs,
+            e.train_loss,
+            e.train_top1,
+            e.val_loss,
+            e.val_top1,
+            e.val_top5,
+            e.images_per_s
+        ));
+    }
+}
+
+/// Writes a line to the standard error stream; that nobody reads it is no reason to stop.
+pub fn eprintln_lossy(line: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Seconds as `1h02m`, `3m05s` or `12s`.
+pub fn human(seconds: f64) -> String {
+    let s = seconds.round() as u64;
+    match s {
+        0..60 => format!("{s}s"),
+        60..3600 => format!("{}m{:02}s", s / 60, s % 60),
+        _ => format!("{}h{:02}m", s / 3600, s % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn human_times() {
+        assert_eq!([3.4, 65.0, 3725.0].map(super::human), ["3s", "1m05s", "1h02m"]);
+    }
+}

@@ -1,0 +1,253 @@
+//! `shiftnet train`
+
+use super::progress::{Progress, eprintln_lossy, human};
+use super::{Outcome, print, print_json};
+use crate::engine::Target;
+use crate::error::{Error, Result};
+use crate::train::{Event, Flags, RunDir, Settings, Setup, Trainer};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A TOML file with settings by these flags' names
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    #[command(flatten)]
+    flags: Flags,
+
+    /// The run's directory [default: runs/<date>-<arch>-<method>]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    /// Continue the run in this directory, or in --out's
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "")]
+    resume: Option<PathBuf>,
+
+    /// Replace a run that is in --out
+    #[arg(long, conflicts_with = "resume")]
+    overwrite: bool,
+
+    /// A part of an adapter's name, its index, or host
+    #[arg(long, value_name = "NAME|INDEX|host")]
+    adapter: Option<String>,
+
+    /// Show the plan: buffers, dispatches, memory; write and run nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Print only errors
+    #[arg(long)]
+    quiet: bool,
+
+    /// Print events as JSON, one a line
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: Args) -> Result<Outcome> {
+    let resume = match &args.resume {
+        None => None,
+        Some(directory) if !directory.as_os_str().is_empty() => Some(RunDir::new(directory)),
+        Some(_) => Some(RunDir::new(args.out.as_ref().ok_or_else(|| {
+            Error::Usage(
+                "--resume needs the run's directory: --resume DIR, or --resume with --out DIR".into(),
+            )
+        })?)),
+    };
+    let trainer = match resume {
+        Some(run) => continue_run(&args, run)?,
+        None => new_run(&args)?,
+    };
+    match trainer {
+        Some((trainer, run)) => drive(trainer, &run, args.quiet, args.json),
+        None => Ok(Outcome::Done),
+    }
+}
+
+/// Says something to people.
+fn say(args: &Args, line: &str) {
+    if !args.quiet && !args.json {
+        eprintln_lossy(line);
+    }
+}
+
+fn new_run(args: &Args) -> Result<Option<(Trainer, RunDir)>> {
+    let file = args.config.as_deref().map(Flags::read).transpose()?.unwrap_or_default();
+    let settings = args.flags.clone().or(file).resolve()?;
+    let out = args.out.clone().unwrap_or_else(|| default_out(&settings));
+    let run = RunDir::new(out);
+    if run.holds_a_run() && !args.overwrite && !args.dry_run {
+        return Err(Error::Usage(format!(
+            "{} already holds a run: continue it with --resume, replace it with --overwrite, or choose another --out",
+            run.path.display()
+        )));
+    }
+    let setup = Setup::new(settings, Target::choose(args.adapter.as_deref())?)?;
+    announce(args, &setup);
+    if args.dry_run {
+        print(&crate::plan::print::plan(&setup.network.plan))?;
+        return Ok(None);
+    }
+    run.create(&setup.config(), args.overwrite)?;
+    say(args, &format!("run {}", run.path.display()));
+    let trainer = setup.begin(Some(run.clone())).inspect_err(|_| run.discard())?;
+    Ok(Some((trainer, run)))
+}
+
+/// `runs/<date>-<arch>-<method>`, with a number behind it where that is taken.
+fn default_out(settings: &Settings) -> PathBuf {
+    let date = jiff::ZonedDateTime::now().strftime("%Y-%m-%d");
+    let method = match settings.weight_method() {
+        Ok(method) if method.family().is_some() => format!("s3-{}bit", settings.bits),
+        _ => "fp32".into(),
+    };
+    let name = format!("{date}-{}-{method}", settings.arch);
+    let numbered = (2..).map(|n| PathBuf::from("runs").join(format!("{name}-{n}")));
+    std::iter::once(PathBuf::from("runs").join(&name))
+        .chain(numbered)
+        .find(|path| !path.exists())
+        .expect("numbers do not end")
+}
+
+fn continue_run(args: &Args, run: RunDir) -> Result<Option<(Trainer, RunDir)>> {
+    let config = run.config()?;
+    let settings = extended(args, config.settings.clone())?;
+    let name = args.adapter.clone().unwrap_or_else(|| config.adapter.name.clone());
+    let target = Target::choose(Some(&name))?;
+    if target.info().name != config.adapter.name {
+        let (now, then) = (target.info(), config.adapter.name.clone());
+        say(
+            args,
+            &format!(
+                "warning: this run began on {then}; on {now} its results will differ in the last digits"
+            ),
+        );
+    }
+    let setup = Setup::new(settings, target)?;
+    announce(args, &setup);
+    let (config, now) = (config, setup.config());
+    let trainer = setup.resume(run.clone())?;
+    let step = trainer.progress().step;
+    if trainer.is_finished() {
+        let line = format!(
+            "{} is finished: {step} steps, {} epochs. Extend it with a larger --epochs (or --max-steps).",
+            run.path.display(),
+            trainer.progress().epoch
+        );
+        if !args.quiet {
+            eprintln_lossy(&line);
+        }
+        return Ok(None);
+    }
+    if args.dry_run {
+        print(&format!("would continue {} at step {step} of {}", run.path.display(), trainer.last_step()))?;
+        return Ok(None);
+    }
+    if now.settings != config.settings || now.adapter != config.adapter {
+        run.write_config(&now)?;
+    }
+    say(args, &format!("run {} continues after step {step}", run.path.display()));
+    Ok(Some((trainer, run)))
+}
+
+/// A run's own settings with what a resume may change: how far, how often, and where the data is.
+fn extended(args: &Args, own: Settings) -> Result<Settings> {
+    let flags = args.flags.clone();
+    let changed = Flags {
+        epochs: None,
+        max_steps: None,
+        log_every: None,
+        checkpoint_every: None,
+        data: None,
+        ..flags.clone()
+    };
+    let named = toml::to_string(&changed).unwrap_or_default();
+    if let Some(line) = named.lines().next() {
+        let flag = line.split(' ').next().unwrap_or(line);
+        return Err(Error::Usage(format!(
+            "--{flag} cannot change in a resumed run, which continues with its own settings. --epochs, --max-steps, \
+             --log-every, --checkpoint-every, --data and --adapter can."
+        )));
+    }
+    if args.config.is_some() {
+        return Err(Error::Usage(
+            "--config cannot change a resumed run, which has its own config.toml".into(),
+        ));
+    }
+    let settings = Settings {
+        epochs: flags.epochs.unwrap_or(own.epochs),
+        max_steps: flags.max_steps.or(own.max_steps),
+        log_every: flags.log_every.unwrap_or(own.log_every),
+        checkpoint_every: flags.checkpoint_every.or(own.checkpoint_every),
+        data: flags.data.or(own.data.clone()),
+        ..own
+    };
+    settings.check()?;
+    Ok(settings)
+}
+
+/// What runs, on what.
+fn announce(args: &Args, setup: &Setup) {
+    let settings = &setup.settings;
+    let method = settings.weight_method().map_or_else(|_| String::new(), |m| m.to_string());
+    say(args, &format!("adapter {} (`shiftnet devices` lists the others)", setup.target.info()));
+    say(
+        args,
+        &format!(
+            "{} shortcut {}, {method}, {} parameters; {:?}: {} training and {} test images, batch {}, {} steps an epoch",
+            settings.arch,
+            format!("{:?}", settings.shortcut).to_uppercase(),
+            setup.network.store.parameters(),
+            settings.dataset,
+            setup.train.len(),
+            setup.test.len(),
+            settings.batch_size,
+            setup.steps_per_epoch()
+        ),
+    );
+    for note in &setup.source.notes {
+        say(args, &format!("note: {note}"));
+    }
+}
+
+/// Consumes the run's events until it ends. A second Ctrl-C ends the program at once.
+fn drive(trainer: Trainer, run: &RunDir, quiet: bool, json: bool) -> Result<Outcome> {
+    let began = std::time::Instant::now();
+    let interrupt = trainer.interrupt();
+    static TWICE: AtomicBool = AtomicBool::new(false);
+    let handler = move || {
+        if TWICE.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln_lossy("interrupted: finishing this step and saving; again to stop at once");
+        interrupt.store(true, Ordering::Relaxed);
+    };
+    // A handler that is set already belongs to a program that uses this as a library.
+    let _ = ctrlc::set_handler(handler);
+    let first = trainer.progress().step;
+    let epochs = trainer.settings().epochs;
+    let mut progress =
+        Progress::new(first, trainer.last_step(), trainer.steps_per_epoch(), epochs, quiet || json);
+    let mut outcome = Outcome::Done;
+    for event in trainer {
+        let event = event?;
+        match (&event, json) {
+            (Event::Step(step), true) if !step.logged => {}
+            (_, true) => print_json(&event)?,
+            (_, false) => progress.show(&event),
+        }
+        if let Event::End { step, interrupted } = event {
+            let time = human(began.elapsed().as_secs_f64());
+            let path = run.path.display();
+            if interrupted {
+                outcome = Outcome::Interrupted;
+                progress.say(&format!("saved at step {step}; continue with: shiftnet train --resume {path}"));
+            } else {
+                progress.say(&format!("done in {time}: {path}; look at it with: shiftnet report {path}"));
+            }
+        }
+    }
+    Ok(outcome)
+}

@@ -1,0 +1,182 @@
+//! Weight files: safetensors with torchvision's names, the names of other ResNet code, and those of S³'s
+//! demo code.
+
+use super::state::{MOMENTUM, Tensors};
+use crate::error::{Error, Result};
+use crate::method::{Method, s3};
+use safetensors::{Dtype, SafeTensors};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Reads the tensors of a safetensors file (f32, f16 or bf16) under torchvision's names. Momenta are left out.
+///
+/// # Errors
+/// [`Error::Checkpoint`] where the file is not safetensors, or two of its names mean the same tensor.
+pub fn read(path: &Path) -> Result<Tensors> {
+    let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+    let foreign = |problem: String| {
+        Error::checkpoint(
+            path,
+            problem,
+            "Give a safetensors file with a ResNet's weights, or a run's directory",
+        )
+    };
+    let file = SafeTensors::deserialize(&bytes)
+        .map_err(|e| foreign(format!("is not a whole safetensors file ({e})")))?;
+    let mut tensors = Tensors::new();
+    for (name, view) in file.tensors() {
+        if name.ends_with("num_batches_tracked") || name.starts_with(MOMENTUM) {
+            continue;
+        }
+        let values = floats(view.dtype(), view.data())
+            .ok_or_else(|| foreign(format!("{name} is {:?}, but must be f32, f16 or bf16", view.dtype())))?;
+        let name = canonical(&name);
+        if tensors.insert(name.clone(), (view.shape().to_vec(), values)).is_some() {
+            return Err(foreign(format!("two of its tensors mean {name}")));
+        }
+    }
+    rename_demo_latents(tensors).map_err(foreign)
+}
+
+/// `bytes` as f32, where the type is a float of at most 32 bits.
+fn floats(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+    Some(match dtype {
+        Dtype::F32 => bytemuck::pod_collect_to_vec(bytes),
+        Dtype::F16 => {
+            bytes.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+        }
+        Dtype::BF16 => {
+            bytes.chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+        }
+        _ => return None,
+    })
+}
+
+/// torchvision's name of a tensor: without `module.`, `fc` for `linear`, `downsample` for `shortcut`.
+fn canonical(name: &str) -> String {
+    let name = name.strip_prefix("module.").unwrap_or(name);
+    let part = |part| match part {
+        "linear" => "fc",
+        "shortcut" => "downsample",
+        other => other,
+    };
+    name.split('.').map(part).collect::<Vec<_>>().join(".")
+}
+
+/// The S³ demo code's latents: `weight` (sign), `weight_val` (sparse), `weight_shift2` (t1, the inner),
+/// `weight_shift` (t2), where a convolution has all four.
+fn rename_demo_latents(mut tensors: Tensors) -> Result<Tensors, String> {
+    let layers: Vec<String> =
+        tensors.keys().filter_map(|name| name.strip_suffix(".weight_val").map(str::to_string)).collect();
+    for layer in layers {
+        let old = ["weight", "weight_val", "weight_shift2", "weight_shift"].map(|s| format!("{layer}.{s}"));
+        let sign = format!("{layer}.weight_sign");
+        if let (false, Some(values)) = (tensors.contains_key(&old[0]), tensors.get(&sign)) {
+            tensors.insert(old[0].clone(), values.clone());
+        }
+        if !old.iter().all(|name| tensors.contains_key(name)) {
+            continue;
+        }
+        if tensors.get(&sign).is_some_and(|values| *values != tensors[&old[0]]) {
+            return Err(format!("{layer}.weight and {sign} are the same latent, but differ"));
+        }
+        for (old, new) in old.iter().zip(s3::latent_names(2)) {
+            if let Some(values) = tensors.remove(old) {
+                tensors.insert(format!("{layer}.{new}"), values);
+            }
+        }
+    }
+    Ok(tensors)
+}
+
+/// The latents of `tensors` as plain discrete weights, at whatever bits they have: what evaluation reads.
+///
+/// # Errors
+/// A description of the layer whose latents are not complete.
+pub fn discretize(mut tensors: Tensors) -> Result<Tensors, String> {
+    let layers: Vec<String> =
+        tensors.keys().filter_map(|name| name.strip_suffix(".weight_sign").map(str::to_string)).collect();
+    for layer in layers {
+        let count = tensors.keys().filter(|name| name.starts_with(&format!("{layer}.weight_t"))).count();
+        let mut planes = Vec::new();
+        for suffix in s3::latent_names(count) {
+            let latent = tensors.remove(&format!("{layer}.{suffix}"));
+            planes.push(latent.ok_or_else(|| format!("{layer} has no {suffix}"))?);
+        }
+        let shape = planes[0].0.clone();
+        if planes.iter().any(|plane| plane.0 != shape) {
+            return Err(format!("the latents of {layer} have different shapes"));
+        }
+        let family = s3::S3 { shifts: count };
+        let values: Vec<&[f32]> = planes.iter().map(|(_, values)| values.as_slice()).collect();
+        let weights = super::state::discrete(&family, &values);
+        tensors.insert(format!("{layer}.weight"), (shape, weights));
+    }
+    Ok(tensors)
+}
+
+/// The method whose tensors these are: S³ at the bits that its latents tell, else full precision.
+pub fn method_of(tensors: &Tensors) -> Method {
+    let layer = tensors.keys().find_map(|name| name.strip_suffix(".weight_sign"));
+    let count = |layer| tensors.keys().filter(|name| name.starts_with(&format!("{layer}.weight_t"))).count();
+    let bits = layer.and_then(|layer| (2..=5).find(|&bits| s3::shifts(bits) == count(layer)));
+    bits.map_or(Method::FP32, |bits| Method { name: crate::method::MethodName::S3, bits })
+}
+
+/// What a network wants that `tensors` do not give, in one sentence; `None` where they fit.
+pub fn mismatch(tensors: &Tensors, wanted: &BTreeMap<String, Vec<usize>>) -> Option<String> {
+    let missing = wanted.keys().find(|name| !tensors.contains_key(*name));
+    let extra = tensors.keys().find(|name| !wanted.contains_key(*name));
+    let shape = wanted.iter().find_map(|(name, shape)| {
+        let (got, _) = tensors.get(name)?;
+        (got != shape).then(|| format!("{name} has shape {got:?} where {shape:?} is needed"))
+    });
+    match (shape, missing, extra) {
+        (Some(shape), ..) => Some(shape),
+        (None, Some(missing), Some(extra)) => Some(format!("it has no {missing}, but has {extra}")),
+        (None, Some(missing), None) => Some(format!("it has no {missing}")),
+        (None, None, Some(extra)) => Some(format!("it has {extra}, which this network does not have")),
+        (None, None, None) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensors(names: &[(&str, f32)]) -> Tensors {
+        names.iter().map(|(name, value)| (name.to_string(), (vec![1], vec![*value]))).collect()
+    }
+
+    #[test]
+    fn other_names() {
+        assert_eq!(canonical("module.layer1.0.shortcut.0.weight"), "layer1.0.downsample.0.weight");
+        assert_eq!(canonical("linear.bias"), "fc.bias");
+    }
+
+    #[test]
+    fn demo_latents_are_renamed_and_checked() {
+        let demo =
+            [("c.weight", -1.0), ("c.weight_val", 1.0), ("c.weight_shift2", 0.5), ("c.weight_shift", 2.0)];
+        let renamed = rename_demo_latents(tensors(&demo)).expect("all four");
+        assert_eq!(renamed["c.weight_t1"].1, [0.5]);
+        assert_eq!(method_of(&renamed).bits, 3);
+        assert_eq!(discretize(renamed).expect("complete")["c.weight"].1, [-4.0]);
+        let mut twice = demo.to_vec();
+        twice.push(("c.weight_sign", 3.0));
+        assert!(rename_demo_latents(tensors(&twice)).is_err());
+        twice[4].1 = -1.0;
+        assert!(rename_demo_latents(tensors(&twice)).is_ok());
+        // Three of the four are left as they are.
+        assert!(rename_demo_latents(tensors(&demo[..3])).expect("untouched").contains_key("c.weight"));
+    }
+
+    #[test]
+    fn mismatches_are_described() {
+        let wanted = BTreeMap::from([("a".to_string(), vec![1]), ("b".to_string(), vec![2])]);
+        let say = |names| mismatch(&tensors(names), &wanted).expect("a mismatch");
+        assert!(say(&[("a", 0.0), ("b", 0.0)]).contains("shape [1] where [2]"));
+        assert!(say(&[("a", 0.0)]).contains("no b"));
+        assert!(mismatch(&tensors(&[("a", 0.0)]), &BTreeMap::from([("a".to_string(), vec![1])])).is_none());
+    }
+}

@@ -1,0 +1,132 @@
+//! Evaluation: every test image once, with running statistics.
+
+use crate::data::{Dataset, Loader, Source};
+use crate::engine::{Engine, Read, Target};
+use crate::error::{Error, Result};
+use crate::kernels::softmax_cross_entropy::NO_LABEL;
+use crate::kernels::{Hyper, Step};
+use crate::method::Method;
+use crate::model::state::{self, Tensors};
+use crate::model::{Arch, Network, Options, Shortcut, weights};
+use crate::plan::List;
+use serde::Serialize;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Mean loss and accuracies in percent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Score {
+    pub top1: f64,
+    pub top5: f64,
+    pub loss: f64,
+    pub images: usize,
+}
+
+/// What a network says of one image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Verdict {
+    pub loss: f32,
+    /// The class with the largest logit.
+    pub class: usize,
+    pub top1: bool,
+    pub top5: bool,
+}
+
+/// Evaluates `network`, whose parameters are on `engine`, on all of `dataset`, in its order.
+pub fn verdicts(
+    engine: &mut dyn Engine,
+    network: &Network,
+    dataset: Arc<dyn Dataset>,
+) -> Result<Vec<Verdict>> {
+    let n = network.options.micro_batch;
+    let [h, w] = network.graph.image();
+    let image_bytes = 3 * h * w;
+    let order: Vec<u32> = (0..dataset.len() as u32).collect();
+    let batches = order.len().div_ceil(n);
+    let mut loader = Loader::new(dataset, order, n, image_bytes);
+    engine.write(network.io.step, bytemuck::bytes_of(&Step::default()))?;
+    let mut reads: Vec<(Read, usize)> = Vec::with_capacity(batches);
+    let mut verdicts = Vec::new();
+    for _ in 0..batches {
+        let mut batch = loader.expect_batch()?;
+        let images = batch.labels.len();
+        batch.labels.resize(n, NO_LABEL);
+        batch.images.resize(batch.images.len().next_multiple_of(4), 0);
+        engine.write(network.io.images, &batch.images)?;
+        engine.write(network.io.labels, bytemuck::cast_slice(&batch.labels))?;
+        engine.run(List::Evaluate)?;
+        reads.push((engine.read(network.io.result)?, images));
+    }
+    engine.poll(true)?;
+    for (mut read, images) in reads {
+        let bytes = read.take()?.unwrap_or_default();
+        let rows: Vec<[f32; 4]> = bytemuck::pod_collect_to_vec(&bytes);
+        verdicts.extend(rows.iter().take(images).map(|&[loss, top1, top5, class]| Verdict {
+            loss,
+            class: class as usize,
+            top1: top1 == 1.0,
+            top5: top5 == 1.0,
+        }));
+    }
+    Ok(verdicts)
+}
+
+/// The score of verdicts.
+pub fn score(verdicts: &[Verdict]) -> Score {
+    let images = verdicts.len().max(1) as f64;
+    let share =
+        |hit: fn(&Verdict) -> bool| 100.0 * verdicts.iter().filter(|v| hit(v)).count() as f64 / images;
+    Score {
+        top1: share(|v| v.top1),
+        top5: share(|v| v.top5),
+        loss: verdicts.iter().map(|v| f64::from(v.loss)).sum::<f64>() / images,
+        images: verdicts.len(),
+    }
+}
+
+/// A network that only evaluates, with its weights on an engine.
+pub struct Evaluator {
+    pub network: Network,
+    pub engine: Box<dyn Engine>,
+}
+
+impl Evaluator {
+    /// Loads plain weights (see [`weights::discretize`]) into `arch` on `target`, for images of `source` in
+    /// batches of `batch`. `path` is where they came from, for errors.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] where they do not fit the network.
+    pub fn load(
+        (arch, shortcut): (Arch, Shortcut),
+        source: &Source,
+        (path, tensors): (&Path, &Tensors),
+        target: &Target,
+        batch: usize,
+    ) -> Result<Evaluator> {
+        let graph = arch.build(shortcut, source.image, source.classes.len())?;
+        let options = Options {
+            method: Method::FP32,
+            micro_batch: batch,
+            batch,
+            hyper: Hyper { momentum: 0.0, weight_decay: 0.0, alpha: 0.0 },
+            mean: source.mean,
+            std: source.std,
+            max_binding: target.max_binding(),
+            invocations: target.invocations(),
+            train: false,
+        };
+        let network = Network::compile(graph, options)?;
+        if let Some(problem) = weights::mismatch(tensors, &state::manifest(&network.store)) {
+            let remedy = "Name its architecture with --arch and --shortcut";
+            return Err(Error::checkpoint(path, format!("does not fit {arch}: {problem}"), remedy));
+        }
+        let mut engine = target.load(network.plan.clone())?;
+        state::upload(engine.as_mut(), &network, tensors)?;
+        Ok(Evaluator { network, engine })
+    }
+
+    /// The verdicts on all images of `dataset`, in its order.
+    pub fn verdicts(&mut self, dataset: Arc<dyn Dataset>) -> Result<Vec<Verdict>> {
+        verdicts(self.engine.as_mut(), &self.network, dataset)
+    }
+}

@@ -1,0 +1,82 @@
+//! What a training run tells: typed events. `step` and `epoch` are also the lines of `metrics.jsonl`.
+
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// Something that happened in a run.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum Event {
+    Step(Step),
+    Epoch(Epoch),
+    /// A checkpoint was written.
+    Checkpoint {
+        step: u64,
+        path: PathBuf,
+    },
+    Warning {
+        message: String,
+    },
+    /// The run ended: finished, or interrupted.
+    End {
+        step: u64,
+        interrupted: bool,
+    },
+}
+
+/// A step that is done. Only every `--log-every`th goes to the log.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Step {
+    pub epoch: u64,
+    /// From 1, over the whole run.
+    pub step: u64,
+    /// Of this step, without the regularizer.
+    pub loss: f32,
+    pub lr: f32,
+    /// Images of the steps since the last report, over their time.
+    pub images_per_s: f64,
+    /// Whether it is one for the log.
+    #[serde(skip)]
+    pub logged: bool,
+}
+
+/// The end of an epoch, or of the run within one.
+#[derive(Clone, Debug, Serialize)]
+pub struct Epoch {
+    pub epoch: u64,
+    pub step: u64,
+    pub lr: f32,
+    /// Means over the epoch's steps; accuracies in percent.
+    pub train_loss: f64,
+    pub train_top1: f64,
+    pub val_loss: f64,
+    pub val_top1: f64,
+    pub val_top5: f64,
+    pub images_per_s: f64,
+    /// Of all S³ weights together; absent for full precision.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<Weights>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<Layer>,
+    /// Whether this is the best `val_top1` so far.
+    pub best: bool,
+}
+
+/// The state of discrete weights.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Weights {
+    /// Weights whose sign changed at a step, summed over the epoch, over weights x steps.
+    pub sign_flip_rate: f64,
+    /// Share of weights that are 0.
+    pub sparsity: f64,
+    /// Nonzero weights by shift: how many are ±1, ±2, ±4 ...
+    pub shift_histogram: Vec<u64>,
+}
+
+/// One layer's discrete weights.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Layer {
+    pub name: String,
+    #[serde(flatten)]
+    pub weights: Weights,
+}

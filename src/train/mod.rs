@@ -1,0 +1,17 @@
+//! Training: settings, the loop as an iterator of events, checkpoints, diagnostics.
+
+pub mod checkpoint;
+pub mod diagnostics;
+pub mod evaluate;
+pub mod events;
+pub mod run_dir;
+pub mod schedule;
+pub mod settings;
+pub mod setup;
+pub mod trainer;
+
+pub use events::Event;
+pub use run_dir::RunDir;
+pub use settings::{Flags, Settings};
+pub use setup::Setup;
+pub use trainer::Trainer;

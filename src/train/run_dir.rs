@@ -1,0 +1,175 @@
+//! A run's directory: `config.toml`, `metrics.jsonl`, `last.safetensors`, `best.safetensors`.
+
+use super::checkpoint::write_file;
+use super::events::Event;
+use super::settings::Settings;
+use crate::error::{Error, Result};
+use crate::gpu::AdapterInfo;
+use serde::{Deserialize, Serialize};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// What `config.toml` holds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Config {
+    pub version: String,
+    pub settings: Settings,
+    pub adapter: AdapterInfo,
+}
+
+/// A run's directory.
+#[derive(Clone, Debug)]
+pub struct RunDir {
+    pub path: PathBuf,
+}
+
+impl RunDir {
+    pub fn new(path: impl Into<PathBuf>) -> RunDir {
+        RunDir { path: path.into() }
+    }
+
+    pub fn last(&self) -> PathBuf {
+        self.path.join("last.safetensors")
+    }
+
+    pub fn best(&self) -> PathBuf {
+        self.path.join("best.safetensors")
+    }
+
+    pub fn metrics(&self) -> PathBuf {
+        self.path.join("metrics.jsonl")
+    }
+
+    fn config_path(&self) -> PathBuf {
+        self.path.join("config.toml")
+    }
+
+    /// Whether a run is in the directory.
+    pub fn holds_a_run(&self) -> bool {
+        [self.config_path(), self.metrics(), self.last()].iter().any(|path| path.exists())
+    }
+
+    /// Begins a run: creates the directory and writes its configuration. An older run's files go only with
+    /// `overwrite`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where a run is there already; [`Error::Io`].
+    pub fn create(&self, config: &Config, overwrite: bool) -> Result<()> {
+        if self.holds_a_run() {
+            if !overwrite {
+                return Err(Error::Usage(format!(
+                    "{} already holds a run: continue it with --resume, replace it with --overwrite, or choose \
+                     another --out",
+                    self.path.display()
+                )));
+            }
+            for path in [self.last(), self.best(), self.metrics(), self.config_path()] {
+                match std::fs::remove_file(&path) {
+                    Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(Error::io("remove", path, e));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        std::fs::create_dir_all(&self.path).map_err(|e| Error::io("create", &self.path, e))?;
+        self.write_config(config)
+    }
+
+    /// Takes back what [`RunDir::create`] wrote, where the run then could not begin.
+    pub fn discard(&self) {
+        // Nothing depends on it: what stays is an empty directory or a configuration without a run.
+        let _ = std::fs::remove_file(self.config_path());
+        let _ = std::fs::remove_dir(&self.path);
+    }
+
+    pub fn write_config(&self, config: &Config) -> Result<()> {
+        let text =
+            toml::to_string(config).map_err(|e| Error::Usage(format!("settings cannot be written: {e}")))?;
+        write_file(&self.config_path(), text.as_bytes())
+    }
+
+    /// The run's configuration.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] where the directory holds no run, or its configuration cannot be read.
+    pub fn config(&self) -> Result<Config> {
+        let path = self.config_path();
+        let text = std::fs::read_to_string(&path).map_err(|e| {
+            let problem = format!("holds no run: config.toml cannot be read ({e})");
+            Error::checkpoint(
+                &self.path,
+                problem,
+                "Give the directory of a run, as `shiftnet train` printed it",
+            )
+        })?;
+        toml::from_str(&text).map_err(|e| {
+            Error::checkpoint(
+                &path,
+                format!("cannot be understood: {e}"),
+                "Restore the file that `train` wrote",
+            )
+        })
+    }
+
+    /// Appends a line to the metrics.
+    pub fn append(&self, event: &Event) -> Result<()> {
+        let mut line = serde_json::to_string(event).expect("events are plain data");
+        line.push('\n');
+        let mut file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.metrics())
+            .map_err(|e| Error::io("open", self.metrics(), e))?;
+        file.write_all(line.as_bytes()).map_err(|e| Error::io("write", self.metrics(), e))
+    }
+
+    /// Cuts a torn last line of the metrics, and lines past `step`.
+    pub fn cut_metrics(&self, step: u64) -> Result<()> {
+        let path = self.metrics();
+        let text = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(Error::io("read", path, e)),
+        };
+        let keep = |line: &&[u8]| {
+            let value: Option<serde_json::Value> = serde_json::from_slice(line).ok();
+            value.and_then(|v| v["step"].as_u64()).is_some_and(|s| s <= step)
+        };
+        let kept: Vec<u8> = text
+            .split_inclusive(|&b| b == b'\n')
+            .filter(|line| line.ends_with(b"\n"))
+            .filter(keep)
+            .flatten()
+            .copied()
+            .collect();
+        if kept != text { write_file(&path, &kept) } else { Ok(()) }
+    }
+}
+
+/// The file that a command means by `path`: a run's best (or, with `last`, its last) checkpoint, or the file.
+pub fn weights_file(path: &Path, last: bool) -> PathBuf {
+    let run = RunDir::new(path);
+    match (path.is_dir(), last) {
+        (false, _) => path.to_path_buf(),
+        (true, false) if run.best().exists() => run.best(),
+        (true, _) => run.last(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_are_cut_at_the_checkpoint() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let run = RunDir::new(directory.path());
+        run.cut_metrics(3).expect("nothing to cut");
+        let text = "{\"event\":\"step\",\"step\":1}\n{\"event\":\"step\",\"step\":4}\n{\"event\":\"epoch\",\"step\":3}\n{\"event\":\"st";
+        std::fs::write(run.metrics(), text).expect("a small file");
+        run.cut_metrics(3).expect("valid");
+        let kept = std::fs::read_to_string(run.metrics()).expect("it is there");
+        assert_eq!(kept, "{\"event\":\"step\",\"step\":1}\n{\"event\":\"epoch\",\"step\":3}\n");
+    }
+}

@@ -1,0 +1,334 @@
+//! A run's settings: from the flag, else the configuration file, else the recipe, else the default.
+
+use super::schedule::Schedule;
+use crate::data::DatasetName;
+use crate::error::{Error, Result};
+use crate::kernels::Hyper;
+use crate::method::{InitName, Method, MethodName};
+use crate::model::{Arch, Shortcut};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Published recipes: batch 256, 200 epochs, cosine, weight decay 1e-4, alpha 1e-5.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Recipe {
+    /// The paper's text: lr 1e-3, init dense.
+    Paper,
+    /// The authors' first demo code: lr 0.1, init normal.
+    Demo,
+}
+
+/// How the training images are varied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Augment {
+    /// Crop after 4 pixels of padding, and horizontal flip.
+    #[default]
+    Standard,
+    None,
+}
+
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])* $(#[arg($($arg:tt)*)])? $name:ident: $ty:ty,)*) => {
+        /// Settings as flags and as a configuration file give them: what is absent is decided elsewhere.
+        #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+        #[group(skip)]
+        pub struct Flags {
+            $(
+                $(#[doc = $doc])*
+                #[arg(long, $($($arg)*)?)]
+                #[serde(skip_serializing_if = "Option::is_none")]
+                pub $name: Option<$ty>,
+            )*
+        }
+
+        impl Flags {
+            /// These settings, and those of `other` where these are silent.
+            pub fn or(self, other: Flags) -> Flags {
+                Flags { $($name: self.$name.or(other.$name)),* }
+            }
+        }
+    };
+}
+
+settings! {
+    /// Dataset to train on
+    dataset: DatasetName,
+    /// Directory (or archive) of the dataset's files
+    #[arg(value_name = "DIR")]
+    data: PathBuf,
+    /// resnet8, 14, 20, 26, 32, 44, 56, 110 (CIFAR) or resnet18, 34, 50, 101, 152 (ImageNet)
+    #[arg(short = 'a', value_name = "NAME")]
+    arch: Arch,
+    /// Where the shape changes: b, a 1x1 convolution, or a, zero channels
+    shortcut: Shortcut,
+    /// Weights of the residual blocks: s3, sign-sparse-shift, or fp32
+    method: MethodName,
+    /// Bits of an S³ weight: 2 (0, ±1), 3 (0, ±1, ±2, ±4), 4 or 5
+    #[arg(value_name = "N")]
+    bits: u32,
+    /// A published set of hyperparameters
+    recipe: Recipe,
+    /// Passes over the training images
+    #[arg(value_name = "N")]
+    epochs: u64,
+    /// End after this many steps, with an evaluation and a checkpoint
+    #[arg(value_name = "N")]
+    max_steps: u64,
+    /// Images of a batch
+    #[arg(short = 'b', value_name = "N")]
+    batch_size: usize,
+    /// Cut the batch into this many micro-batches, to save memory
+    #[arg(value_name = "N")]
+    accumulate: usize,
+    /// Initial learning rate
+    #[arg(value_name = "F", allow_negative_numbers = true)]
+    lr: f32,
+    /// How the learning rate moves
+    schedule: Schedule,
+    /// SGD momentum
+    #[arg(value_name = "F", allow_negative_numbers = true)]
+    momentum: f32,
+    /// Weight decay, on every parameter
+    #[arg(value_name = "F", alias = "weight-decay", allow_negative_numbers = true)]
+    wd: f32,
+    /// Strength of the dense-weight regularizer
+    #[arg(value_name = "F", allow_negative_numbers = true)]
+    alpha: f32,
+    /// How S³ latents begin: dense, every weight ±1, or normal
+    init: InitName,
+    /// Begin from these weights
+    #[arg(value_name = "FILE")]
+    init_from: PathBuf,
+    /// Of the initial weights, the order of images, their augmentation, and the synthetic images
+    #[arg(value_name = "N")]
+    seed: u64,
+    /// Random crop and flip, or none
+    augment: Augment,
+    /// Shuffle the training images each epoch
+    #[arg(value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
+    shuffle: bool,
+    /// Use the first N training images
+    #[arg(value_name = "N")]
+    limit: usize,
+    /// Use the first N test images
+    #[arg(value_name = "N")]
+    limit_val: usize,
+    /// Steps between logged steps
+    #[arg(value_name = "N")]
+    log_every: u64,
+    /// Steps between checkpoints within an epoch
+    #[arg(value_name = "N")]
+    checkpoint_every: u64,
+}
+
+impl Flags {
+    /// Reads a configuration file: TOML with the flags' names.
+    pub fn read(path: &Path) -> Result<Flags> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
+        toml::from_str(&text).map_err(|e| Error::Usage(format!("{}: {e}", path.display())))
+    }
+
+    fn recipe(recipe: Recipe) -> Flags {
+        let (lr, init) = match recipe {
+            Recipe::Paper => (1e-3, InitName::Dense),
+            Recipe::Demo => (0.1, InitName::Normal),
+        };
+        Flags {
+            batch_size: Some(256),
+            epochs: Some(200),
+            schedule: Some(Schedule::Cosine),
+            wd: Some(1e-4),
+            alpha: Some(1e-5),
+            lr: Some(lr),
+            init: Some(init),
+            ..Flags::default()
+        }
+    }
+
+    /// Fills in the recipe and the defaults, and checks every value.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] names the flag, the value and what it must be.
+    pub fn resolve(self) -> Result<Settings> {
+        let flags = match self.recipe {
+            Some(recipe) => self.or(Flags::recipe(recipe)),
+            None => self,
+        };
+        let settings = Settings {
+            dataset: flags.dataset.unwrap_or_default(),
+            data: flags.data,
+            arch: flags.arch.map_or_else(|| "resnet20".parse(), Ok)?,
+            shortcut: flags.shortcut.unwrap_or_default(),
+            method: flags.method.unwrap_or_default(),
+            bits: flags.bits.unwrap_or(3),
+            epochs: flags.epochs.unwrap_or(200),
+            max_steps: flags.max_steps,
+            batch_size: flags.batch_size.unwrap_or(128),
+            accumulate: flags.accumulate.unwrap_or(1),
+            lr: flags.lr.unwrap_or(DEFAULT_LR),
+            schedule: flags.schedule.unwrap_or_default(),
+            momentum: flags.momentum.unwrap_or(0.9),
+            wd: flags.wd.unwrap_or(1e-4),
+            alpha: flags.alpha.unwrap_or(1e-5),
+            init: flags.init.unwrap_or_default(),
+            init_from: flags.init_from,
+            seed: flags.seed.unwrap_or(0),
+            augment: flags.augment.unwrap_or_default(),
+            shuffle: flags.shuffle.unwrap_or(true),
+            limit: flags.limit,
+            limit_val: flags.limit_val,
+            log_every: flags.log_every.unwrap_or(10),
+            checkpoint_every: flags.checkpoint_every,
+        };
+        settings.check()?;
+        Ok(settings)
+    }
+}
+
+/// What measured best for S³ on CIFAR-10 (its gates must cross zero, so it wants larger steps than fp32).
+const DEFAULT_LR: f32 = 0.4;
+
+/// All settings of a run, resolved. This is what `config.toml` and a checkpoint hold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Settings {
+    pub dataset: DatasetName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<PathBuf>,
+    pub arch: Arch,
+    pub shortcut: Shortcut,
+    pub method: MethodName,
+    pub bits: u32,
+    pub epochs: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_steps: Option<u64>,
+    pub batch_size: usize,
+    pub accumulate: usize,
+    pub lr: f32,
+    pub schedule: Schedule,
+    pub momentum: f32,
+    pub wd: f32,
+    pub alpha: f32,
+    pub init: InitName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init_from: Option<PathBuf>,
+    pub seed: u64,
+    pub augment: Augment,
+    pub shuffle: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_val: Option<usize>,
+    pub log_every: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint_every: Option<u64>,
+}
+
+impl Settings {
+    /// Checks every value.
+    pub fn check(&self) -> Result<()> {
+        self.weight_method()?;
+        let at_least_one = [
+            ("--epochs", self.epochs),
+            ("--batch-size", self.batch_size as u64),
+            ("--accumulate", self.accumulate as u64),
+            ("--log-every", self.log_every),
+            ("--checkpoint-every", self.checkpoint_every.unwrap_or(1)),
+            ("--limit", self.limit.unwrap_or(1) as u64),
+            ("--limit-val", self.limit_val.unwrap_or(1) as u64),
+        ];
+        for (flag, value) in at_least_one {
+            if value == 0 {
+                return Err(Error::setting(flag, value, "at least 1"));
+            }
+        }
+        if self.batch_size > 1 << 20 {
+            return Err(Error::setting("--batch-size", self.batch_size, "at most 1048576"));
+        }
+        if self.batch_size % self.accumulate != 0 {
+            let problem = format!("{} micro-batches of a batch of {}", self.accumulate, self.batch_size);
+            return Err(Error::setting("--accumulate", problem, "a divisor of --batch-size"));
+        }
+        if !(self.lr > 0.0 && self.lr.is_finite()) {
+            return Err(Error::setting("--lr", self.lr, "a positive number"));
+        }
+        if !(0.0..1.0).contains(&self.momentum) {
+            return Err(Error::setting("--momentum", self.momentum, "in 0 to 1, without 1"));
+        }
+        for (flag, value) in [("--wd", self.wd), ("--alpha", self.alpha)] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return Err(Error::setting(flag, value, "0 or a positive number"));
+            }
+        }
+        if i64::try_from(self.seed).is_err() {
+            return Err(Error::setting("--seed", self.seed, format!("at most {}", i64::MAX)));
+        }
+        Ok(())
+    }
+
+    /// The method with its bits.
+    pub fn weight_method(&self) -> Result<Method> {
+        Method::new(self.method, self.bits)
+    }
+
+    pub fn hyper(&self) -> Hyper {
+        Hyper { momentum: self.momentum, weight_decay: self.wd, alpha: self.alpha }
+    }
+
+    /// Images of a micro-batch.
+    pub fn micro_batch(&self) -> usize {
+        self.batch_size / self.accumulate
+    }
+
+    /// The settings that equal runs share: no paths, and not what only says how far or how often.
+    pub fn identity(&self) -> serde_json::Value {
+        let mut value = serde_json::to_value(self).expect("settings are plain data");
+        if let Some(map) = value.as_object_mut() {
+            for key in ["data", "init-from", "max-steps", "log-every", "checkpoint-every"] {
+                map.remove(key);
+            }
+        }
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(toml: &str) -> Flags {
+        toml::from_str(toml).expect("valid settings")
+    }
+
+    #[test]
+    fn flag_then_file_then_recipe_then_default() {
+        let flags = parse("lr = 0.5").or(parse("lr = 0.25\nepochs = 7\nrecipe = 'paper'"));
+        let settings = flags.resolve().expect("legal");
+        assert_eq!((settings.lr, settings.epochs, settings.batch_size), (0.5, 7, 256));
+        assert_eq!(parse("").resolve().expect("legal").batch_size, 128);
+        let demo = parse("recipe = 'demo'").resolve().expect("legal");
+        assert_eq!((demo.lr, demo.init, demo.epochs), (0.1, InitName::Normal, 200));
+    }
+
+    #[test]
+    fn illegal_values_name_their_flag() {
+        for (toml, flag) in [
+            ("bits = 7", "--bits"),
+            ("batch-size = 0", "--batch-size"),
+            ("lr = -0.1", "--lr"),
+            ("lr = nan", "--lr"),
+            ("momentum = 1.0", "--momentum"),
+            ("wd = inf", "--wd"),
+            ("batch-size = 10\naccumulate = 3", "--accumulate"),
+            ("epochs = 0", "--epochs"),
+        ] {
+            let error = parse(toml).resolve().expect_err(toml);
+            assert!(error.to_string().contains(flag) && error.exit_code() == 2, "{error}");
+        }
+        assert!(toml::from_str::<Flags>("arch = 'resnet21'").is_err());
+        assert!(toml::from_str::<Flags>("learning-rate = 1").is_err());
+    }
+}

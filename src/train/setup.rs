@@ -1,0 +1,150 @@
+//! From settings to a plan, and from there to a trainer: everything before the first step.
+
+use super::checkpoint::{self, Progress};
+use super::run_dir::{Config, RunDir};
+use super::settings::{Augment, Settings};
+use super::trainer::{Trainer, Work};
+use crate::data::{self, Dataset, Need, Source};
+use crate::engine::Target;
+use crate::error::{Error, Result};
+use crate::model::compile::{Network, Options};
+use crate::model::state::{self, Tensors};
+use crate::model::weights;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A run that is planned, but has no memory yet.
+pub struct Setup {
+    pub settings: Settings,
+    pub source: Source,
+    pub train: Arc<dyn Dataset>,
+    pub test: Arc<dyn Dataset>,
+    pub network: Network,
+    pub target: Target,
+}
+
+impl Setup {
+    /// Opens the dataset and plans the network for `target`.
+    ///
+    /// # Errors
+    /// [`Error::Data`], [`Error::Setting`] for a limit below the batch, [`Error::TooLarge`].
+    pub fn new(settings: Settings, target: Target) -> Result<Setup> {
+        let source =
+            Source::open(settings.dataset, settings.data.as_deref(), settings.seed, Need::TrainAndTest)?;
+        let train = data::first(&source.train, settings.limit);
+        let test = data::first(&source.test, settings.limit_val);
+        if train.len() < settings.batch_size {
+            let problem = format!("{} training images", train.len());
+            let expected = format!("at least one batch of {} (--batch-size)", settings.batch_size);
+            return Err(Error::setting("--limit, or the dataset,", problem, expected));
+        }
+        let graph = settings.arch.build(settings.shortcut, source.image, source.classes.len())?;
+        let network = Network::compile(
+            graph,
+            Options {
+                method: settings.weight_method()?,
+                micro_batch: settings.micro_batch(),
+                batch: settings.batch_size,
+                hyper: settings.hyper(),
+                mean: source.mean,
+                std: source.std,
+                max_binding: target.max_binding(),
+                invocations: target.invocations(),
+                train: true,
+            },
+        )?;
+        network.plan.check_limit(target.max_binding(), &target.info().name)?;
+        Ok(Setup { settings, source, train, test, network, target })
+    }
+
+    /// Steps of an epoch: the incomplete last batch is dropped.
+    pub fn steps_per_epoch(&self) -> u64 {
+        (self.train.len() / self.settings.batch_size) as u64
+    }
+
+    /// The configuration to keep with the run.
+    pub fn config(&self) -> Config {
+        Config {
+            version: crate::VERSION.into(),
+            settings: self.settings.clone(),
+            adapter: self.target.info(),
+        }
+    }
+
+    /// A trainer at step 0, from the seed or from `--init-from`.
+    pub fn begin(self, run: Option<RunDir>) -> Result<Trainer> {
+        let tensors = match &self.settings.init_from {
+            None => state::initial(&self.network, self.settings.init, self.settings.seed),
+            Some(path) => self.initial_from(path)?,
+        };
+        let progress = Progress {
+            flips: vec![0; self.network.store.family_layers.len()],
+            seed: self.settings.seed,
+            settings: self.settings.identity(),
+            ..Progress::default()
+        };
+        self.start(run, &tensors, progress)
+    }
+
+    /// A trainer where the checkpoint of `run` stands, or at step 0 where there is none yet.
+    pub fn resume(self, run: RunDir) -> Result<Trainer> {
+        let path = run.last();
+        if !path.exists() {
+            run.cut_metrics(0)?;
+            return self.begin(Some(run));
+        }
+        let (tensors, mut progress) = checkpoint::read(&path)?;
+        if let Some(problem) = weights::mismatch(&tensors, &state::manifest(&self.network.store)) {
+            let remedy = "Resume with the run's own architecture and method: `train --resume RUN` alone does";
+            return Err(Error::checkpoint(path, format!("is of another network: {problem}"), remedy));
+        }
+        if progress.seed != self.settings.seed
+            || progress.flips.len() != self.network.store.family_layers.len()
+        {
+            return Err(Error::checkpoint(
+                path,
+                "is of another run than config.toml",
+                "Restore the run's own files",
+            ));
+        }
+        run.cut_metrics(progress.step)?;
+        progress.settings = self.settings.identity();
+        self.start(Some(run), &tensors, progress)
+    }
+
+    fn initial_from(&self, path: &Path) -> Result<Tensors> {
+        let mut tensors = weights::read(path)?;
+        if self.network.options.method.family().is_none() {
+            tensors =
+                weights::discretize(tensors).map_err(|problem| Error::checkpoint(path, problem, REMEDY))?;
+        }
+        let mut wanted = state::manifest(&self.network.store);
+        wanted.retain(|name, _| !name.starts_with(state::MOMENTUM));
+        match weights::mismatch(&tensors, &wanted) {
+            None => Ok(tensors),
+            Some(problem) => {
+                let settings = &self.settings;
+                let network = format!("{} with {}", settings.arch, settings.weight_method()?);
+                Err(Error::checkpoint(path, format!("does not fit {network}: {problem}"), REMEDY))
+            }
+        }
+    }
+
+    fn start(self, run: Option<RunDir>, tensors: &Tensors, progress: Progress) -> Result<Trainer> {
+        let steps_per_epoch = self.steps_per_epoch();
+        let mut engine = self.target.load(self.network.plan.clone())?;
+        state::upload(engine.as_mut(), &self.network, tensors)?;
+        let work = Work {
+            augment: self.settings.augment == Augment::Standard,
+            settings: self.settings,
+            image_bytes: self.source.image_bytes(),
+            train: self.train,
+            test: self.test,
+            network: self.network,
+            steps_per_epoch,
+        };
+        Ok(Trainer::new(work, engine, run, progress))
+    }
+}
+
+const REMEDY: &str = "Choose the --arch, --shortcut, --method and --bits that the file was made with";

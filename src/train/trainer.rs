@@ -1,0 +1,435 @@
+//! The training loop, as an iterator of events. It prints nothing.
+
+use super::checkpoint::{self, Progress};
+use super::diagnostics;
+use super::evaluate::{self, Score};
+use super::events::{self, Epoch, Event, Layer};
+use super::run_dir::RunDir;
+use super::settings::Settings;
+use crate::data::{Batch, Dataset, Loader};
+use crate::engine::{Engine, Read};
+use crate::error::{Error, Result};
+use crate::kernels::{Step, loss_log};
+use crate::model::{Network, state};
+use crate::plan::List;
+use crate::rng::{self, Draws, Stream};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// Steps after which the log is read at the latest; its rows are overwritten after [`loss_log::ROWS`].
+const READ_EVERY: u64 = 32;
+const _: () = assert!(READ_EVERY as usize * 2 <= loss_log::ROWS);
+
+/// What a trainer works on.
+pub struct Work {
+    pub settings: Settings,
+    pub augment: bool,
+    pub image_bytes: usize,
+    pub train: Arc<dyn Dataset>,
+    pub test: Arc<dyn Dataset>,
+    pub network: Network,
+    pub steps_per_epoch: u64,
+}
+
+/// A run in progress.
+pub struct Trainer {
+    work: Work,
+    engine: Box<dyn Engine>,
+    run: Option<RunDir>,
+    /// Step and position count submitted steps, the sums those whose loss has been read.
+    progress: Progress,
+    /// Steps whose loss has been read.
+    read: u64,
+    /// Reads of the log under way, each with the step after which it was taken.
+    reads: VecDeque<(Read, u64)>,
+    /// The flip counters when they were last read.
+    flips_seen: Vec<u32>,
+    loader: Option<Loader>,
+    events: VecDeque<Event>,
+    interrupt: Arc<AtomicBool>,
+    ended: bool,
+    clock: Clock,
+}
+
+/// Time spent on steps: in all of the epoch, and since the last report.
+#[derive(Default)]
+struct Clock {
+    epoch: f64,
+    epoch_steps: u64,
+    report: f64,
+}
+
+impl Clock {
+    fn add(&mut self, since: Instant) {
+        let seconds = since.elapsed().as_secs_f64();
+        self.epoch += seconds;
+        self.report += seconds;
+    }
+}
+
+impl Trainer {
+    pub(super) fn new(
+        work: Work,
+        engine: Box<dyn Engine>,
+        run: Option<RunDir>,
+        progress: Progress,
+    ) -> Trainer {
+        Trainer {
+            read: progress.step,
+            flips_seen: vec![0; work.network.store.family_layers.len()],
+            work,
+            engine,
+            run,
+            progress,
+            reads: VecDeque::new(),
+            loader: None,
+            events: VecDeque::new(),
+            interrupt: Arc::default(),
+            ended: false,
+            clock: Clock::default(),
+        }
+    }
+
+    /// Set it to have the run save and end after the step under way.
+    pub fn interrupt(&self) -> Arc<AtomicBool> {
+        self.interrupt.clone()
+    }
+
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.work.settings
+    }
+
+    pub fn steps_per_epoch(&self) -> u64 {
+        self.work.steps_per_epoch
+    }
+
+    pub fn network(&self) -> &Network {
+        &self.work.network
+    }
+
+    pub fn engine(&mut self) -> &mut dyn Engine {
+        self.engine.as_mut()
+    }
+
+    /// The step at which the run ends.
+    pub fn last_step(&self) -> u64 {
+        let all = self.work.settings.epochs * self.work.steps_per_epoch;
+        self.work.settings.max_steps.map_or(all, |most| most.min(all))
+    }
+
+    /// Whether there is nothing left to do.
+    pub fn is_finished(&self) -> bool {
+        let Settings { epochs, max_steps, .. } = self.work.settings;
+        self.progress.epoch >= epochs
+            || (self.progress.step > 0 && max_steps.is_some_and(|most| self.progress.step >= most))
+    }
+
+    /// One training step.
+    fn step(&mut self) -> Result<()> {
+        let began = Instant::now();
+        let batch = self.next_batch()?;
+        self.progress.step += 1;
+        self.progress.step_in_epoch += 1;
+        for micro in 0..self.work.settings.accumulate {
+            self.feed(&batch, self.progress.step, micro)?;
+            self.engine.run(List::Forward)?;
+            self.engine.run(if micro == 0 { List::Backward } else { List::BackwardAdd })?;
+        }
+        self.engine.run(List::Update)?;
+        self.report()?;
+        self.clock.epoch_steps += 1;
+        self.clock.add(began);
+        Ok(())
+    }
+
+    /// The order of the images in the running epoch, without the incomplete last batch.
+    fn order(&self) -> Vec<u32> {
+        let len = self.work.train.len() as u32;
+        let mut order = match self.work.settings.shuffle {
+            true => {
+                let epoch = self.progress.epoch as u32;
+                Draws::new(self.work.settings.seed, Stream::Shuffle, epoch, 0).permutation(len)
+            }
+            false => (0..len).collect(),
+        };
+        order.truncate(self.work.steps_per_epoch as usize * self.work.settings.batch_size);
+        order
+    }
+
+    fn next_batch(&mut self) -> Result<Batch> {
+        if self.loader.is_none() {
+            let batch = self.work.settings.batch_size;
+            let order = self.order().split_off(self.progress.step_in_epoch as usize * batch);
+            self.loader = Some(Loader::new(self.work.train.clone(), order, batch, self.work.image_bytes));
+        }
+        self.loader.as_mut().expect("made above").expect_batch()
+    }
+
+    /// Writes micro-batch `micro` of `step`'s batch to the engine.
+    fn feed(&mut self, batch: &Batch, step: u64, micro: usize) -> Result<()> {
+        let n = self.work.settings.micro_batch();
+        let io = self.work.network.io;
+        let header = Step {
+            step: step as u32,
+            slot: (step % loss_log::ROWS as u64) as u32,
+            micro: micro as u32,
+            first: (micro * n) as u32,
+            seed: rng::key(self.work.settings.seed),
+            lr: self.lr(),
+            augment: self.work.augment.into(),
+        };
+        let bytes = n * self.work.image_bytes;
+        let mut images = batch.images[micro * bytes..][..bytes].to_vec();
+        images.resize(bytes.next_multiple_of(4), 0);
+        self.engine.write(io.step, bytemuck::bytes_of(&header))?;
+        self.engine.write(io.images, &images)?;
+        self.engine.write(io.labels, bytemuck::cast_slice(&batch.labels[micro * n..][..n]))
+    }
+
+    fn lr(&self) -> f32 {
+        let Settings { schedule, lr, epochs, .. } = self.work.settings;
+        schedule.lr(lr, self.progress.epoch, epochs)
+    }
+
+    /// Takes the losses that have arrived, and asks for more where none are under way.
+    fn report(&mut self) -> Result<()> {
+        self.engine.poll(false)?;
+        while let Some((read, step)) = self.reads.front_mut() {
+            let step = *step;
+            let Some(bytes) = read.take()? else { break };
+            self.reads.pop_front();
+            self.absorb(&bytes, step)?;
+        }
+        let asked = self.reads.back().map_or(self.read, |(_, step)| *step);
+        if asked < self.progress.step && (self.reads.is_empty() || self.progress.step - asked >= READ_EVERY) {
+            let read = self.engine.read(self.work.network.io.log)?;
+            self.reads.push_back((read, self.progress.step));
+        }
+        Ok(())
+    }
+
+    /// Turns the rows of the log up to `step` into events.
+    fn absorb(&mut self, bytes: &[u8], step: u64) -> Result<()> {
+        let rows: Vec<[f32; 4]> = bytemuck::pod_collect_to_vec(bytes);
+        let images = (step - self.read) as f64 * self.work.settings.batch_size as f64;
+        let images_per_s = images / self.clock.report.max(1e-9);
+        self.clock.report = 0.0;
+        let lr = self.lr();
+        while self.read < step {
+            let [loss, top1, _, at] = rows[((self.read + 1) % loss_log::ROWS as u64) as usize];
+            if !loss.is_finite() {
+                return Err(self.not_finite(self.read + 1, loss));
+            }
+            self.read += 1;
+            debug_assert_eq!(at, self.read as f32, "a row of the log was overwritten before it was read");
+            self.progress.loss_sum += f64::from(loss);
+            self.progress.top1_sum += f64::from(top1);
+            let logged = self.read.is_multiple_of(self.work.settings.log_every);
+            let line =
+                events::Step { epoch: self.progress.epoch, step: self.read, loss, lr, images_per_s, logged };
+            self.emit(Event::Step(line))?;
+        }
+        Ok(())
+    }
+
+    /// Emits an event; what belongs into the metrics goes there first.
+    fn emit(&mut self, event: Event) -> Result<()> {
+        let keep = match &event {
+            Event::Step(step) => step.logged,
+            Event::Epoch(_) => true,
+            _ => false,
+        };
+        if let (true, Some(run)) = (keep, &self.run) {
+            run.append(&event)?;
+        }
+        self.events.push_back(event);
+        Ok(())
+    }
+
+    /// Waits for every step's loss and for the flip counters.
+    fn flush(&mut self) -> Result<()> {
+        let began = Instant::now();
+        if self.reads.back().map_or(self.read, |(_, step)| *step) < self.progress.step {
+            let read = self.engine.read(self.work.network.io.log)?;
+            self.reads.push_back((read, self.progress.step));
+        }
+        self.engine.poll(true)?;
+        self.clock.add(began);
+        self.report()?;
+        debug_assert_eq!(self.read, self.progress.step);
+        if let Some(flips) = self.work.network.store.flips {
+            let now: Vec<u32> = bytemuck::pod_collect_to_vec(&self.engine.fetch(flips)?);
+            for ((sum, seen), now) in self.progress.flips.iter_mut().zip(&mut self.flips_seen).zip(now) {
+                *sum += u64::from(now.wrapping_sub(*seen));
+                *seen = now;
+            }
+        }
+        Ok(())
+    }
+
+    /// Evaluates, appends, and saves best and last; at the end of an epoch, or of the run within one.
+    fn end_epoch(&mut self) -> Result<()> {
+        self.flush()?;
+        let verdicts = evaluate::verdicts(self.engine.as_mut(), &self.work.network, self.work.test.clone())?;
+        let score = evaluate::score(&verdicts);
+        let complete = self.progress.step_in_epoch == self.work.steps_per_epoch;
+        let better = self.progress.best.is_none_or(|best| score.top1 > best);
+        let epoch = self.summary(score, better)?;
+        self.emit(Event::Epoch(epoch))?;
+        if complete {
+            self.progress.epoch += 1;
+            self.progress.step_in_epoch = 0;
+            self.progress.loss_sum = 0.0;
+            self.progress.top1_sum = 0.0;
+            self.progress.flips.fill(0);
+            if better {
+                self.progress.best = Some(score.top1);
+            }
+            self.loader = None;
+            self.clock = Clock::default();
+        }
+        if let Some(run) = self.run.clone() {
+            let tensors = state::download(self.engine.as_mut(), &self.work.network)?;
+            if better {
+                checkpoint::write(&run.best(), &tensors, &self.progress)?;
+            }
+            self.write_last(&run, &tensors)?;
+        }
+        Ok(())
+    }
+
+    fn summary(&mut self, score: Score, best: bool) -> Result<Epoch> {
+        let steps = self.progress.step_in_epoch;
+        let images = steps as f64 * self.work.settings.batch_size as f64;
+        let timed = self.clock.epoch_steps as f64 * self.work.settings.batch_size as f64;
+        let per = |sum: f64, count: f64| if count > 0.0 { sum / count } else { 0.0 };
+        let layers = self.layers()?;
+        let sizes: Vec<usize> = self.work.network.store.family_layers.iter().map(|l| l.weight.len).collect();
+        Ok(Epoch {
+            epoch: self.progress.epoch,
+            step: self.progress.step,
+            lr: self.lr(),
+            train_loss: per(self.progress.loss_sum, steps as f64),
+            train_top1: 100.0 * per(self.progress.top1_sum, images),
+            val_loss: score.loss,
+            val_top1: score.top1,
+            val_top5: score.top5,
+            images_per_s: per(timed, self.clock.epoch),
+            weights: diagnostics::total(&layers, &sizes),
+            layers,
+            best,
+        })
+    }
+
+    /// The state of each layer's discrete weights.
+    fn layers(&mut self) -> Result<Vec<Layer>> {
+        let Some(family) = self.work.network.options.method.family() else { return Ok(vec![]) };
+        let shifts = family.latents().len() - 2;
+        let mut layers = Vec::new();
+        for (layer, &flips) in self.work.network.store.family_layers.iter().zip(&self.progress.flips) {
+            let values = self.engine.fetch_f32(layer.weight)?;
+            let weights = diagnostics::weights(&values, shifts, flips, self.progress.step_in_epoch);
+            layers.push(Layer { name: layer.name.clone(), weights });
+        }
+        Ok(layers)
+    }
+
+    /// Saves the run within an epoch.
+    fn save(&mut self) -> Result<()> {
+        self.flush()?;
+        let Some(run) = self.run.clone() else { return Ok(()) };
+        let tensors = state::download(self.engine.as_mut(), &self.work.network)?;
+        self.write_last(&run, &tensors)
+    }
+
+    fn write_last(&mut self, run: &RunDir, tensors: &state::Tensors) -> Result<()> {
+        checkpoint::write(&run.last(), tensors, &self.progress)?;
+        self.emit(Event::Checkpoint { step: self.progress.step, path: run.last() })
+    }
+
+    /// The error for a loss that is not finite. The update kernels have stood still since, so that the step
+    /// can be run again to find the layer.
+    fn not_finite(&mut self, step: u64, loss: f32) -> Error {
+        let checkpoint = match &self.run {
+            Some(run) if run.last().exists() => run.last().display().to_string(),
+            _ => "none yet".into(),
+        };
+        match self.find_not_finite(step) {
+            Ok(layer) => Error::NonFinite { step, loss, layer, checkpoint },
+            Err(error) => error,
+        }
+    }
+
+    fn find_not_finite(&mut self, step: u64) -> Result<String> {
+        let batch = self.work.settings.batch_size;
+        let begin = self.progress.step - self.progress.step_in_epoch;
+        let first = (step - 1 - begin) as usize * batch;
+        let order = self.order();
+        let batch =
+            Batch::read(self.work.train.as_ref(), &order[first..first + batch], self.work.image_bytes)?;
+        for micro in 0..self.work.settings.accumulate {
+            self.feed(&batch, step, micro)?;
+            if let Some(name) = diagnostics::first_not_finite(self.engine.as_mut(), &self.work.network)? {
+                return Ok(name);
+            }
+        }
+        Ok("the loss itself".into())
+    }
+
+    /// Goes on until there is an event, or the end.
+    fn advance(&mut self) -> Result<()> {
+        let step = self.progress.step;
+        if self.interrupt.load(Ordering::Relaxed) {
+            self.save()?;
+            return self.end(true);
+        }
+        if self.is_finished() {
+            return self.end(false);
+        }
+        // Only a run of no steps at all is here at its last step.
+        if step < self.last_step() {
+            self.step()?;
+        }
+        let step = self.progress.step;
+        let every = self.work.settings.checkpoint_every;
+        if self.progress.step_in_epoch == self.work.steps_per_epoch || step >= self.last_step() {
+            self.end_epoch()?;
+            if step >= self.last_step() {
+                self.end(false)?;
+            }
+        } else if every.is_some_and(|every| step.is_multiple_of(every)) {
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, interrupted: bool) -> Result<()> {
+        self.ended = true;
+        self.emit(Event::End { step: self.progress.step, interrupted })
+    }
+}
+
+impl Iterator for Trainer {
+    type Item = Result<Event>;
+
+    fn next(&mut self) -> Option<Result<Event>> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Some(Ok(event));
+            }
+            if self.ended {
+                return None;
+            }
+            if let Err(error) = self.advance() {
+                self.ended = true;
+                return Some(Err(error));
+            }
+        }
+    }
+}
