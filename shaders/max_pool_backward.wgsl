@@ -23,9 +23,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         for (var p = h / 2u; p <= (h + 1u) / 2u; p++) {
             for (var q = w / 2u; q <= (w + 1u) / 2u; q++) {
                 if p < params.p && q < params.q {
-                    let from = ((n * params.p + p) * params.q + q) * params.quads + quad;
+                    let window = ((n * params.p + p) * params.q + q) * params.quads + quad;
                     let place = (h + 1u - 2u * p) * 3u + (w + 1u - 2u * q);
-                    sum += select(vec4<f32>(0.0), dy[from], winner[from] == vec4<u32>(place));
+                    sum += select(vec4<f32>(0.0), dy[window], winner[window] == vec4<u32>(place));
                 }
             }
         }

@@ -24,10 +24,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let row = pixel / params.q;
         let p = row % params.p;
         let n = row / params.p;
-        let from = quad - params.front / 4u;   // wraps to a large number in front
+        let source = quad - params.front / 4u;   // wraps to a large number in front
         var value = vec4<f32>(0.0);
-        if from < c_quads {
-            value = x[((n * params.h + 2u * p) * params.w + 2u * q) * c_quads + from];
+        if source < c_quads {
+            value = x[((n * params.h + 2u * p) * params.w + 2u * q) * c_quads + source];
         }
         y[i] = value;
     }

@@ -25,8 +25,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let n = row / params.h;
         var value = vec4<f32>(0.0);
         if ((h | w) & 1u) == 0u {
-            let from = ((n * params.p + h / 2u) * params.q + w / 2u) * (params.k / 4u);
-            value = dy[from + params.front / 4u + quad];
+            let start = ((n * params.p + h / 2u) * params.q + w / 2u) * (params.k / 4u);
+            value = dy[start + params.front / 4u + quad];
         }
         dx[i] = value;
     }
