@@ -13,12 +13,13 @@ pub fn batch_norm_backward_finalize(
     let c_len = p.quads as usize * 4;
     let total =
         |c: usize| partial.iter().skip(c).step_by(2 * c_len).map(|&x| f64::from(x)).sum::<f64>() as f32;
-    let kept = if p.accumulate == 1 { 1.0 } else { 0.0 };
+    // Not a factor of 0: what is overwritten may be NaN.
+    let kept = |old: f32| if p.accumulate == 1 { old } else { 0.0 };
     for c in 0..c_len {
         let (sum, sum_x) = (total(c), total(c_len + c));
         sums[c] = sum;
         sums[c_len + c] = sum_x;
-        dbeta[c] = sum + kept * dbeta[c];
-        dgamma[c] = sum_x + kept * dgamma[c];
+        dbeta[c] = sum + kept(dbeta[c]);
+        dgamma[c] = sum_x + kept(dgamma[c]);
     }
 }

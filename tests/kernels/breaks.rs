@@ -1,0 +1,187 @@
+//! Shaders broken on purpose: at least one case of the kernel must object to each.
+
+use shiftnet::kernels;
+
+/// A change to a kernel's WGSL that leaves it a shader, but a wrong one.
+pub struct Break {
+    pub stem: &'static str,
+    pub what: &'static str,
+    change: Change,
+}
+
+enum Change {
+    /// A text in place of another.
+    Text(&'static str, &'static str),
+    /// A value in place of a parameter: this fits every shader with the kernel's interface.
+    Param(&'static str, &'static str),
+    /// Two parameters, each in the other's place.
+    Swap(&'static str, &'static str),
+}
+
+use Change::{Param, Swap, Text};
+
+impl Break {
+    /// The broken shader.
+    ///
+    /// # Panics
+    /// Where the change changes nothing: then it would test nothing.
+    pub fn source(&self) -> String {
+        let source = kernels::get(self.stem).source;
+        let broken = match self.change {
+            Text(from, to) => source.replace(from, to),
+            Param(name, value) => word(source, &format!("params.{name}"), value),
+            Swap(a, b) => {
+                let [a, b] = [a, b].map(|name| format!("params.{name}"));
+                word(&word(source, &a, "\0"), &b, &a).replace('\0', &b)
+            }
+        };
+        assert!(broken != source, "{}, {}: the shader has no such text any more", self.stem, self.what);
+        broken
+    }
+}
+
+/// `source` with `to` for each `from` that is not the beginning of a longer word.
+fn word(source: &str, from: &str, to: &str) -> String {
+    let mut parts = source.split(from);
+    let mut text = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        let longer = part.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+        text.push_str(if longer { from } else { to });
+        text.push_str(part);
+    }
+    text
+}
+
+const fn broken(stem: &'static str, what: &'static str, change: Change) -> Break {
+    Break { stem, what, change }
+}
+
+const NO_FOLD: &str = "fn invocation(group: vec3<u32>, groups: vec3<u32>, local: u32) -> u32 {
+    return group.x * 64u + local;
+}";
+
+pub const BREAKS: &[Break] = &[
+    broken("add", "difference", Text("a[i] + b[i]", "a[i] - b[i]")),
+    broken("add", "grid's second dimension forgotten", Text("#import grid", NO_FOLD)),
+    broken("augment", "flip reversed", Text("(random.z & 1u) == 1u", "(random.z & 1u) == 0u")),
+    broken("augment", "crop's axes swapped", Text("random.x %", "random.w %")),
+    broken(
+        "augment",
+        "padding after the normalization",
+        Text(
+            "y[i] = vec4<f32>(color * scale + shift, 0.0)",
+            "y[i] = vec4<f32>(color * scale + select(vec3<f32>(0.0), shift, any(color > vec3<f32>(0.0))), 0.0)",
+        ),
+    ),
+    broken("augment", "H and W swapped", Swap("h", "w")),
+    broken("batch_norm_backward", "eps missing", Text(" + EPS", "")),
+    broken("batch_norm_backward", "sum of dy * xhat subtracted", Text("+ xhat *", "- xhat *")),
+    broken("batch_norm_backward_finalize", "a run forgotten", Text("other = 1u", "other = 2u")),
+    broken("batch_norm_backward_finalize", "overwrites", Text("accumulate == 1u", "accumulate == 2u")),
+    broken(
+        "batch_norm_backward_finalize",
+        "dgamma and dbeta swapped",
+        Text(
+            "dgamma[quad] = sum_x;\n        dbeta[quad] = sum;",
+            "dgamma[quad] = sum;\n        dbeta[quad] = sum_x;",
+        ),
+    ),
+    broken("batch_norm_backward_reduce", "eps missing", Text(" + EPS", "")),
+    broken("batch_norm_backward_reduce", "last row forgotten", Text("row < last", "row + 1u < last")),
+    broken(
+        "batch_norm_finalize",
+        "distance of the means forgotten",
+        Text(" + d * d * (a.count * share)", ""),
+    ),
+    broken(
+        "batch_norm_finalize",
+        "biased running variance",
+        Text("max(moments.count - 1.0, 1.0)", "moments.count"),
+    ),
+    broken(
+        "batch_norm_finalize",
+        "last chunk counted whole",
+        Text("f32(min(params.chunk, params.rows - chunk * params.chunk))", "f32(params.chunk)"),
+    ),
+    broken("batch_norm_normalize", "eps missing", Text(" + EPS", "")),
+    broken("batch_norm_normalize", "beta forgotten", Text(" + beta[quad]", "")),
+    broken(
+        "batch_norm_stats",
+        "E[x^2] - E[x]^2",
+        Text("quad] - mean;\n            m2 += d * d;", "quad];\n            m2 += d * d - mean * mean;"),
+    ),
+    broken("batch_norm_stats", "last row forgotten", Text("row < last", "row + 1u < last")),
+    broken("conv2d_forward", "H and W swapped", Swap("h", "w")),
+    broken("conv2d_forward", "stride ignored", Param("stride", "1u")),
+    broken("conv2d_forward", "padding ignored", Param("pad", "0u")),
+    broken("conv2d_input_grad", "H and W swapped", Swap("h", "w")),
+    broken("conv2d_input_grad", "a row of taps dropped", Param("r", "max(params.r - 1u, 1u)")),
+    broken("conv2d_input_grad", "padding ignored", Param("pad", "0u")),
+    broken("conv2d_weight_grad", "H and W swapped", Swap("h", "w")),
+    broken("conv2d_weight_grad", "last image forgotten", Param("n", "max(params.n - 1u, 1u)")),
+    broken("conv2d_weight_grad", "P and Q swapped", Swap("p", "q")),
+    broken("global_avg_pool", "sum, not mean", Text(" / f32(params.area)", "")),
+    broken("global_avg_pool", "first pixel forgotten", Text("pixel = 0u", "pixel = 1u")),
+    broken("global_avg_pool_backward", "not divided", Text(" / f32(params.area)", "")),
+    broken("linear", "bias forgotten", Text(" + b[k]", "")),
+    broken("linear", "last inputs forgotten", Text("c < params.c_quads", "c + 1u < params.c_quads")),
+    broken("linear_input_grad", "first output forgotten", Text("k = 0u", "k = 1u")),
+    broken("linear_weight_grad", "bias overwritten", Text("bias += db[k]", "bias += 0.0")),
+    broken("linear_weight_grad", "weight overwritten", Text("sum = dw[i]", "sum = vec4<f32>(0.0)")),
+    broken("linear_weight_grad", "first row forgotten", Text("n = 0u", "n = 1u")),
+    broken("loss_log", "second micro-batch overwrites", Text("step.micro > 0u", "step.micro > 1u")),
+    broken("loss_log", "status is not sticky", Text("!finite && status[0] == 0u", "!finite")),
+    broken("loss_log", "infinity passes", Text("!= 0x7f800000u;", "!= 0x7f800000u || row.x > 1e38;")),
+    broken("loss_log", "a run forgotten", Text("other = 1u", "other = 2u")),
+    broken("max_pool", "last of equals wins", Text("!(value <= best)", "!(value < best)")),
+    broken("max_pool", "padding wins", Text("h < params.h && w < params.w", "true")),
+    broken("max_pool", "H and W swapped", Swap("h", "w")),
+    broken("max_pool_backward", "second window forgotten", Text("(h + 1u) / 2u", "h / 2u")),
+    broken("max_pool_backward", "H and W swapped", Swap("h", "w")),
+    broken("relu", "sign flipped", Text("max(x[i]", "max(-x[i]")),
+    broken("relu", "grid's second dimension forgotten", Text("#import grid", NO_FOLD)),
+    broken("relu_backward", "derivative 1 at 0", Text("y[i] > vec4", "y[i] >= vec4")),
+    broken(
+        "s3_update",
+        "order of the gates reversed",
+        Text("latents[(1u + t)", "latents[(params.shifts + 2u - t)"),
+    ),
+    broken(
+        "s3_update",
+        "H(0) = 1 for old gates",
+        Text("* params.quads + i] > vec4", "* params.quads + i] >= vec4"),
+    ),
+    broken("s3_update", "H(0) = 1 for new gates", Text("moved > vec4<f32>(0.0)", "moved >= vec4<f32>(0.0)")),
+    broken("s3_update", "H(0) = 1 for new sparsity", Text("new_sparse > vec4", "new_sparse >= vec4")),
+    broken(
+        "s3_update",
+        "H(0) = 1 for old sparsity",
+        Text("sparse > vec4<f32>(0.0));\n        var bits", "sparse >= vec4<f32>(0.0));\n        var bits"),
+    ),
+    broken("s3_update", "sgn(0) = -1", Text("latents[i] >= vec4", "latents[i] > vec4")),
+    broken(
+        "s3_update",
+        "zero is -0",
+        Text("select(vec4<f32>(0.0), signed", "select(vec4<f32>(-0.0), signed"),
+    ),
+    broken("s3_update", "regularizer at 0", Text("sparse < vec4<f32>(0.0));", "sparse <= vec4<f32>(0.0));")),
+    broken("s3_update", "log2 forgotten", Text(" * LN_2", "")),
+    broken("s3_update", "flips of the wrong layer", Text("i / 16u", "i / 32u")),
+    broken("s3_update", "goes on after a stop", Text("&& status[0] == 0u", "")),
+    broken("sgd", "decay forgotten", Text("params.weight_decay * old", "0.0 * old")),
+    broken("sgd", "goes on after a stop", Text("&& status[0] == 0u", "")),
+    broken("shortcut_a", "all zero channels behind", Text("quad - params.front / 4u", "quad")),
+    broken("shortcut_a", "H and W swapped", Swap("h", "w")),
+    broken("shortcut_a_backward", "all zero channels behind", Text(" + params.front / 4u", "")),
+    broken("shortcut_a_backward", "odd columns", Text("(h | w)", "h")),
+    broken("softmax_cross_entropy", "ties in reverse", Text("k < label", "k > label")),
+    broken("softmax_cross_entropy", "onehot forgotten", Text(" - onehot", "")),
+    broken(
+        "softmax_cross_entropy",
+        "images without a label count",
+        Text("vec4<f32>(loss, hits, f32(winner)), counts", "vec4<f32>(loss, hits, f32(winner)), true"),
+    ),
+    broken("softmax_cross_entropy", "not shifted by the largest", Text("log(sum) + largest", "log(sum)")),
+    broken("sum_partials", "a split forgotten", Text("split = 0u", "split = 1u")),
+    broken("sum_partials", "overwrites", Text("accumulate == 1u", "accumulate == 2u")),
+];

@@ -1,0 +1,197 @@
+//! Every shader through naga, without a GPU: that it is what its binding in Rust says, keeps to the limits
+//! of every WebGPU device, and translates to every backend.
+
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::{AddressSpace, Module, ScalarKind, StorageAccess, TypeInner, back};
+use shiftnet::kernels::{self, Access, Kernel, Step, source};
+use shiftnet::plan::Elem;
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::mem::offset_of;
+use std::path::{Path, PathBuf};
+
+/// The default limits of WebGPU.
+const MOST_STORAGE_BUFFERS: usize = 8;
+const MOST_WORKGROUP_BYTES: u32 = 16 << 10;
+
+fn parse(source: &str) -> Result<(String, Module, ModuleInfo), String> {
+    let text = source::expand(source);
+    let module = naga::front::wgsl::parse_str(&text).map_err(|e| e.emit_to_string(&text))?;
+    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+    let info = validator.validate(&module).map_err(|e| e.emit_to_string(&text))?;
+    Ok((text, module, info))
+}
+
+/// Fails, with both sides, unless they are equal.
+fn same<T: PartialEq + Debug>(what: &str, shader: T, rust: T) -> Result<(), String> {
+    if shader == rust { Ok(()) } else { Err(format!("{what}: {shader:?} in the shader, {rust:?} in Rust")) }
+}
+
+/// Names and offsets of a struct's members, and its size.
+fn layout(inner: &TypeInner) -> (Vec<(&str, usize)>, usize) {
+    let TypeInner::Struct { members, span } = inner else { panic!("{inner:?} is no struct") };
+    let member = |m: &'_ naga::StructMember| m.offset as usize;
+    let names = members.iter().map(|m| m.name.as_deref().expect("WGSL's members have names"));
+    (names.zip(members.iter().map(member)).collect(), *span as usize)
+}
+
+/// The storage binding that a shader declares, as a kernel would.
+fn binding<'m>(module: &'m Module, variable: &'m naga::GlobalVariable) -> (&'m str, Access, Elem) {
+    let AddressSpace::Storage { access } = variable.space else { panic!("{variable:?} is not in storage") };
+    let access = if access.contains(StorageAccess::STORE) { Access::Write } else { Access::Read };
+    let mut inner = &module.types[variable.ty].inner;
+    if let TypeInner::Array { base, .. } = inner {
+        inner = &module.types[*base].inner;
+    }
+    let elem = match inner {
+        // A struct of mixed fields is bound as words.
+        TypeInner::Struct { .. } => Elem::U32,
+        TypeInner::Atomic(scalar) | TypeInner::Scalar(scalar) | TypeInner::Vector { scalar, .. } => {
+            match scalar.kind {
+                ScalarKind::Float => Elem::F32,
+                ScalarKind::Uint => Elem::U32,
+                kind => panic!("{kind:?} elements have no type in plans"),
+            }
+        }
+        other => panic!("{other:?} elements have no type in plans"),
+    };
+    (variable.name.as_deref().expect("WGSL's variables have names"), access, elem)
+}
+
+/// That `source` has the interface of `kernel` and keeps to the limits.
+fn check(kernel: &Kernel, source: &str) -> Result<(), String> {
+    let (text, module, _) = parse(source)?;
+    let [entry] = &module.entry_points[..] else { return Err("not one entry point".into()) };
+    same("entry point", entry.name.as_str(), "main")?;
+    same("workgroup", entry.workgroup_size, [kernels::WORKGROUP, 1, 1])?;
+
+    let mut bound: Vec<_> = module.global_variables.iter().filter(|(_, v)| v.binding.is_some()).collect();
+    bound.sort_by_key(|(_, v)| v.binding.map(|b| (b.group, b.binding)));
+    let places: Vec<_> = bound.iter().filter_map(|(_, v)| v.binding).map(|b| (b.group, b.binding)).collect();
+    same("numbers of the bindings", places, (0..=kernel.bindings.len() as u32).map(|i| (0, i)).collect())?;
+    let (uniform, storage) = bound.split_first().ok_or("no bindings")?;
+    same("space of the parameters", uniform.1.space, AddressSpace::Uniform)?;
+    let params = (kernel.params.to_vec(), kernel.params.len() * 4);
+    same("parameters", layout(&module.types[uniform.1.ty].inner), params)?;
+    let storage: Vec<_> = storage.iter().map(|(_, variable)| binding(&module, variable)).collect();
+    let expected = kernel.bindings.iter().map(|b| (b.name, b.access, b.elem)).collect();
+    same("bindings", storage, expected)?;
+    if kernel.bindings.len() > MOST_STORAGE_BUFFERS {
+        return Err(format!("{} storage buffers", kernel.bindings.len()));
+    }
+
+    let workgroup = module.global_variables.iter().filter(|(_, v)| v.space == AddressSpace::WorkGroup);
+    let bytes: u32 = workgroup.map(|(_, v)| module.types[v.ty].inner.size(module.to_ctx())).sum();
+    if bytes > MOST_WORKGROUP_BYTES {
+        return Err(format!("{bytes} bytes of workgroup memory"));
+    }
+    // naga accepts a barrier that some invocations do not reach; browsers and some drivers do not.
+    let code: Vec<_> = text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
+    let main = code.join("\n").split("fn main").nth(1).unwrap_or_default().to_string();
+    let mut words = main.split(|c: char| !c.is_alphanumeric() && c != '_');
+    if code.join("\n").contains("workgroupBarrier") && words.any(|word| word == "return") {
+        return Err("`return` in a kernel with a barrier".into());
+    }
+    Ok(())
+}
+
+#[test]
+fn shaders_have_their_kernels_interface() {
+    let check = |k: &&Kernel| check(k, k.source).err().map(|e| format!("{}: {e}", k.stem));
+    let wrong: Vec<String> = kernels::ALL.iter().filter_map(check).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The check itself: it objects to each of these, and for the reason given.
+#[test]
+fn wrong_shaders_are_refused() {
+    let broken = [
+        ("max_pool", "h: u32, w: u32", "w: u32, h: u32", "parameters"),
+        ("max_pool", "q: u32,", "q: u32, more: u32,", "parameters"),
+        ("max_pool", "q: u32,", "@align(16) q: u32,", "parameters"),
+        ("max_pool", "read> x", "read_write> x", "bindings"),
+        ("max_pool", "winner: array<vec4<u32>>", "winner: array<vec4<i32>>", "vec4"),
+        ("max_pool", "@binding(1)", "@binding(4)", "numbers of the bindings"),
+        ("relu", "@workgroup_size(64)", "@workgroup_size(32, 2)", "workgroup"),
+        ("relu", "fn main", "fn start", "entry point"),
+        ("relu_backward", "dy", "gradient", "bindings"),
+        ("relu", "y[i] = max(", "y[i] = maximum(", "maximum"),
+        ("loss_log", "runs: array<vec4<f32>, 64>", "runs: array<vec4<f32>, 1025>", "16400 bytes"),
+        (
+            "loss_log",
+            "    workgroupBarrier();",
+            "    if run == 0u { return; }\n    workgroupBarrier();",
+            "`return`",
+        ),
+    ];
+    for (stem, from, to, reason) in broken {
+        let kernel = kernels::get(stem);
+        let source = kernel.source.replace(from, to);
+        assert!(source != kernel.source, "{stem} has no `{from}`");
+        let problem = check(kernel, &source).expect_err(&format!("{stem} with `{to}` is refused"));
+        assert!(problem.contains(reason), "{stem} with `{to}`: {problem}");
+    }
+}
+
+#[test]
+fn step_has_the_layout_of_its_twin() {
+    let fields = vec![
+        ("step", offset_of!(Step, step)),
+        ("slot", offset_of!(Step, slot)),
+        ("micro", offset_of!(Step, micro)),
+        ("first", offset_of!(Step, first)),
+        ("seed", offset_of!(Step, seed)),
+        ("lr", offset_of!(Step, lr)),
+        ("augment", offset_of!(Step, augment)),
+    ];
+    let users = kernels::ALL.iter().filter(|kernel| kernel.source.contains("#import step"));
+    assert!(users.clone().count() >= 3);
+    for kernel in users {
+        let (_, module, _) = parse(kernel.source).expect("shaders parse");
+        let step = module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some("Step"));
+        let (_, step) = step.expect("the import declares it");
+        assert_eq!(layout(&step.inner), (fields.clone(), size_of::<Step>()), "{}", kernel.stem);
+    }
+}
+
+#[test]
+fn shaders_translate_to_every_backend() {
+    for kernel in kernels::ALL {
+        let (_, module, info) = parse(kernel.source).expect("shaders parse");
+        let spirv = back::spv::write_vec(&module, &info, &back::spv::Options::default(), None);
+        assert!(spirv.is_ok_and(|words| words.len() > 100), "{} to SPIR-V", kernel.stem);
+        let options = back::msl::Options { lang_version: (2, 0), ..Default::default() };
+        let metal = back::msl::write_string(&module, &info, &options, &Default::default());
+        let (metal, _) = metal.unwrap_or_else(|e| panic!("{} to Metal: {e}", kernel.stem));
+        assert!(metal.contains("kernel void main_"), "{} to Metal", kernel.stem);
+        let (options, pipeline) = (back::hlsl::Options::default(), back::hlsl::PipelineOptions::default());
+        let mut hlsl = String::new();
+        let mut writer = back::hlsl::Writer::new(&mut hlsl, &options, &pipeline);
+        writer.write(&module, &info, None).unwrap_or_else(|e| panic!("{} to HLSL: {e}", kernel.stem));
+        assert!(hlsl.contains("numthreads(64, 1, 1)"), "{} to HLSL", kernel.stem);
+    }
+}
+
+/// The stems of a folder's files with this extension.
+fn stems(folder: &str, extension: &str) -> BTreeSet<String> {
+    let folder: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let files = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let paths = files.map(|file| file.expect("the folder can be read").path());
+    let wanted = paths.filter(|path| path.extension().is_some_and(|e| e == extension));
+    wanted.filter_map(|path| Some(path.file_stem()?.to_str()?.to_string())).collect()
+}
+
+/// One shader, one binding and one twin for each kernel, and none without the others.
+#[test]
+fn kernels_are_complete() {
+    let all: BTreeSet<String> = kernels::ALL.iter().map(|kernel| kernel.stem.to_string()).collect();
+    assert_eq!(all.len(), kernels::ALL.len(), "no kernel is registered twice");
+    assert_eq!(stems("shaders", "wgsl"), all);
+    let without = |folder: &str, others: &[&str]| {
+        let mut stems = stems(folder, "rs");
+        others.iter().for_each(|other| assert!(stems.remove(*other), "{folder}/{other}.rs"));
+        stems
+    };
+    assert_eq!(without("src/kernels", &["mod", "source"]), all);
+    assert_eq!(without("src/reference", &["mod"]), all);
+}
