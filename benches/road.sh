@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Measures what the README says of training: images/s of ResNet-20 at batch 128 with S³ and with fp32 (in turn, so
+# that both see the same machine), peak and settled memory, and writes JSON to the file named first.
+# Usage: benches/road.sh OUT.json [ADAPTER]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+out=${1:?usage: benches/road.sh OUT.json [ADAPTER]}
+adapter=${2:+--adapter $2}
+cargo build --release --quiet
+shiftnet=${CARGO_TARGET_DIR:-target}/release/shiftnet
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+steps=8 rounds=3
+
+# One short run: appends images/s of its settled steps to $work/METHOD, its memory in KiB to $work/memory.
+one() {
+    local method=$1 run=$work/run
+    # shellcheck disable=SC2086 # the adapter is a flag and its value, or nothing
+    "$shiftnet" train -a resnet20 --method "$method" -b 128 --limit 1280 --limit-val 1 --max-steps $steps \
+        --log-every 1 --quiet --out "$run" --overwrite $adapter &
+    local pid=$! settled="" now peak=0
+    while kill -0 $pid 2>/dev/null; do
+        now=$(awk '/VmHWM/ {print $2}' /proc/$pid/status 2>/dev/null || true)
+        [ -z "$now" ] || peak=$now
+        if [ -z "$settled" ] && grep -q '"step":3,' "$run/metrics.jsonl" 2>/dev/null; then
+            settled=$(awk '/VmRSS/ {print $2}' /proc/$pid/status 2>/dev/null || true)
+        fi
+        sleep 0.2
+    done
+    wait $pid
+    echo "$method ${settled:-0} $peak" >>"$work/memory"
+    sed -n 's/.*"event":"step".*"step":\([0-9]*\),.*"images_per_s":\([0-9.]*\).*/\1 \2/p' "$run/metrics.jsonl" |
+        awk '$1 > 2 {print $2}' >>"$work/$method"
+}
+
+median() { sort -n "$1" | awk '{v[NR] = $1} END {print (v[int((NR + 1) / 2)] + v[int((NR + 2) / 2)]) / 2}'; }
+
+for _ in $(seq $rounds); do
+    one s3
+    one fp32
+done
+s3=$(median "$work/s3") fp32=$(median "$work/fp32")
+device=$("$shiftnet" devices --json)
+cat >"$out" <<JSON
+{
+  "date": "$(date -u +%F)",
+  "version": "$("$shiftnet" --version)",
+  "command": "benches/road.sh $out ${2:-}",
+  "machine": "$(nproc) cores, $(sed -n 's/model name.*: //p' /proc/cpuinfo | head -1)",
+  "devices": $device,
+  "adapter_flag": "${2:-none: the default}",
+  "resnet20_batch128": {
+    "s3_images_per_s": $s3,
+    "fp32_images_per_s": $fp32,
+    "s3_time_over_fp32": $(awk "BEGIN {print $fp32 / $s3}"),
+    "peak_resident_kib": $(awk '{if ($3 > m) m = $3} END {print m}' "$work/memory"),
+    "resident_after_step_3_kib": $(awk '{if ($2 > m) m = $2} END {print m}' "$work/memory"),
+    "rounds": $rounds,
+    "steps_a_round": $steps
+  }
+}
+JSON
+cat "$out"
