@@ -14,7 +14,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<Outcome> {
     let adapters = adapter::all();
-    let default = match adapter::choose(None) {
+    let default = match adapter::choose_among(adapters.clone(), None) {
         Ok(Choice::Gpu(adapter)) => Some(adapter.info),
         _ => None,
     };

@@ -17,7 +17,7 @@ pub struct Args {
     #[command(flatten)]
     flags: Flags,
 
-    /// The run's directory [default: runs/<date>-<arch>-<method>]
+    /// The run's directory [default: runs/DATE-ARCH-METHOD]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
@@ -96,7 +96,7 @@ fn new_run(args: &Args) -> Result<Option<(Trainer, RunDir)>> {
     Ok(Some((trainer, run)))
 }
 
-/// `runs/<date>-<arch>-<method>`, with a number behind it where that is taken.
+/// `runs/DATE-ARCH-METHOD`, with a number behind it where that is taken.
 fn default_out(settings: &Settings) -> PathBuf {
     let date = jiff::ZonedDateTime::now().strftime("%Y-%m-%d");
     let method = match settings.weight_method() {

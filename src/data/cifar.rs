@@ -109,7 +109,7 @@ fn from_archive(path: &Path, files: &[(&str, &str)]) -> Result<Contents> {
 
 /// Whole records, labels 0 to 9, and the published sum where the size is the official one.
 fn check(path: &Path, bytes: &[u8], md5: &str) -> Result<()> {
-    if bytes.is_empty() || bytes.len() % RECORD != 0 {
+    if bytes.is_empty() || !bytes.len().is_multiple_of(RECORD) {
         let problem = format!(
             "has {} bytes, but a batch is a whole number of {RECORD}-byte records, {OFFICIAL} bytes in the official files",
             bytes.len()

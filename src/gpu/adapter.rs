@@ -102,12 +102,16 @@ pub enum Choice {
 /// The adapter that `wanted` names: `host`, an index of [`all`], or a part of a name in any case. Without
 /// it `WGPU_ADAPTER_NAME` counts, then the best kind.
 pub fn choose(wanted: Option<&str>) -> Result<Choice> {
+    choose_among(all(), wanted)
+}
+
+/// [`choose`] among adapters that [`all`] gave.
+pub fn choose_among(adapters: Vec<Adapter>, wanted: Option<&str>) -> Result<Choice> {
     let from_env = std::env::var("WGPU_ADAPTER_NAME").ok().filter(|name| !name.is_empty());
     let wanted = wanted.map(str::to_string).or(from_env);
     if wanted.as_deref().is_some_and(|name| name.eq_ignore_ascii_case("host")) {
         return Ok(Choice::Host);
     }
-    let adapters = all();
     let names = adapters.iter().map(|a| a.info.name.clone()).chain(["host".into()]).collect::<Vec<_>>();
     let Some(wanted) = wanted else {
         return match adapters.into_iter().next() {

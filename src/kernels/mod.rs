@@ -3,7 +3,7 @@
 //! bindings in the same order. [`ALL`] is the only list of them.
 //!
 //! Symbols as in cuDNN: N batch, H W input, P Q output, C input channels, K output channels, R S
-//! kernel. Activations are NHWC with C a multiple of 4, convolution weights [R][S][C][K].
+//! kernel. Activations are NHWC with C a multiple of 4, convolution weights (R, S, C, K).
 
 pub mod source;
 

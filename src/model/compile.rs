@@ -53,7 +53,7 @@ pub struct Io {
     pub result: View,
     /// ([`loss_log::ROWS`], 4): loss, top-1, top-5, step.
     pub log: View,
-    /// [0]: the first step whose loss was not finite.
+    /// First element: the first step whose loss was not finite.
     pub status: View,
 }
 

@@ -16,7 +16,7 @@ use std::collections::HashMap;
 pub enum Layout {
     /// As on disk.
     Flat,
-    /// On disk (K, C, R, S), in the buffer [R][S][C][K] with C padded by zeros to this many.
+    /// On disk (K, C, R, S), in the buffer (R, S, C, K) with C padded by zeros to this many.
     Conv { channels: usize },
 }
 

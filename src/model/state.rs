@@ -5,6 +5,7 @@ use super::params::{Store, Tensor};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::plan::{BufferId, View};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 /// Tensors by name, in PyTorch's shapes and order.
@@ -26,12 +27,14 @@ pub fn download(engine: &mut dyn Engine, network: &Network) -> Result<Tensors> {
     let mut gather = |place: &[View]| -> Result<Vec<f32>> {
         let mut values = Vec::new();
         for &view in place {
-            if !buffers.contains_key(&view.buffer) {
-                let len = network.plan.buffers[view.buffer.0].len();
-                let whole = View { buffer: view.buffer, offset: 0, len };
-                buffers.insert(view.buffer, engine.fetch_f32(whole)?);
-            }
-            values.extend_from_slice(&buffers[&view.buffer][view.offset..view.offset + view.len]);
+            let buffer = match buffers.entry(view.buffer) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => {
+                    let len = network.plan.buffers[view.buffer.0].len();
+                    entry.insert(engine.fetch_f32(View { buffer: view.buffer, offset: 0, len })?)
+                }
+            };
+            values.extend_from_slice(&buffer[view.offset..view.offset + view.len]);
         }
         Ok(values)
     };

@@ -3,7 +3,7 @@
 use crate::kernels::Step;
 use crate::kernels::loss_log::Params;
 
-/// Row `step.slot` of log = loss, top-1, top-5, step; status[0] = the first bad step.
+/// Row `step.slot` of log = loss, top-1, top-5, step; the first of status = the first bad step.
 pub fn loss_log(p: &Params, step: &[u32], result: &[f32], log: &mut [f32], status: &mut [u32]) {
     let step = Step::from_words(step);
     let sum = |i: usize| result.iter().skip(i).step_by(4).map(|&x| f64::from(x)).sum::<f64>();

@@ -248,7 +248,7 @@ impl Settings {
         if self.batch_size > 1 << 20 {
             return Err(Error::setting("--batch-size", self.batch_size, "at most 1048576"));
         }
-        if self.batch_size % self.accumulate != 0 {
+        if !self.batch_size.is_multiple_of(self.accumulate) {
             let problem = format!("{} micro-batches of a batch of {}", self.accumulate, self.batch_size);
             return Err(Error::setting("--accumulate", problem, "a divisor of --batch-size"));
         }

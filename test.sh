@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Everything that has to hold before a commit: formatting, lints, licences, documentation, tests, other platforms.
+set -euo pipefail
+cd "$(dirname "$0")"
+source scripts/adapter.sh
+
+step() { printf '\n== %s (%ss)\n' "$*" "$SECONDS"; }
+
+step "build"
+cargo build --release
+SHIFTNET=$PWD/${CARGO_TARGET_DIR:-target}/release/shiftnet
+[ -x "$SHIFTNET" ] || SHIFTNET=${CARGO_TARGET_DIR:-}/release/shiftnet
+ensure_adapter
+"$SHIFTNET" devices
+
+step "formatting"
+cargo fmt --check
+
+step "lints"
+cargo clippy --release --all-targets -- -D warnings
+
+step "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --quiet
+
+if command -v cargo-deny >/dev/null; then
+    step "licences (cargo-deny)"
+    cargo deny check licenses
+fi
+
+step "tests"
+cargo test --release
+
+for target in x86_64-pc-windows-msvc aarch64-apple-darwin; do
+    step "check for $target"
+    if rustup target add "$target" >/dev/null 2>&1; then
+        cargo check --release --target "$target"
+    else
+        echo "skipped: rustup cannot add $target here"
+    fi
+done
+
+step "done"
