@@ -32,6 +32,7 @@ impl Bound for &[f64] {
 /// # Errors
 /// Says what is wrong where an element is off or not finite, the lengths differ or there is nothing
 /// to compare.
+#[allow(clippy::neg_cmp_op_on_partial_ord)] // A NaN must fail.
 pub fn compare<T: Copy + Into<f64>>(
     got: &[T],
     expected: &[T],

@@ -64,7 +64,7 @@ pub const BREAKS: &[Break] = &[
     broken("add", "difference", Text("a[i] + b[i]", "a[i] - b[i]")),
     broken("add", "grid's second dimension forgotten", Text("#import grid", NO_FOLD)),
     broken("augment", "flip reversed", Text("(random.z & 1u) == 1u", "(random.z & 1u) == 0u")),
-    broken("augment", "crop's axes swapped", Text("random.x %", "random.w %")),
+    broken("augment", "crop's axes swapped", Text("random.x %", "random.y %")),
     broken(
         "augment",
         "padding after the normalization",

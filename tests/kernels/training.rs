@@ -155,42 +155,44 @@ fn s3(suite: &mut Suite, draws: &mut Draws, shifts: usize, stopped: bool) {
     let status = status(suite, stopped.into());
     let layers = suite.u32s(&[0, 0, 1, 2, 2]);
     let flips = suite.u32s(&[5, u32::MAX, 0]);
-    let still = |weight: usize| weight % 5 == 0;
-    let mut counter = 0..;
-    let mut weight = || counter.next().expect("endless") % len;
-    let dw = suite.f32s(&[len], || if still(weight()) { 0.0 } else { draws.normal() });
-    let momenta = suite.f32s(&[planes, len], || if still(weight()) { 0.0 } else { draws.normal() });
-    let latents = suite.f32s(&[planes, len], || match draws.below(5) {
-        0 => 0.0,
-        1 => -0.0,
+    let still = |weight: usize| weight.is_multiple_of(5);
+    let moving = |draws: &mut Draws, i: usize| if still(i % len) { 0.0 } else { draws.normal() };
+    let latent = |draws: &mut Draws, i: usize| match (draws.below(5), i / len) {
+        (0, _) => 0.0,
+        (1, _) => -0.0,
+        (_, 0 | 1) => draws.normal(),
         // Open more often than not, so that all shifts occur.
         _ => draws.normal() + 0.5 * (shifts as f32).sqrt(),
-    });
+    };
+    let mut fill = |shape: &[usize], value: &dyn Fn(&mut Draws, usize) -> f32| {
+        let mut i = 0..;
+        suite.f32s(shape, || value(draws, i.next().expect("endless")))
+    };
+    let dw = fill(&[len], &moving);
+    let momenta = fill(&[planes, len], &moving);
+    let latents = fill(&[planes, len], &latent);
     let w = suite.normal(draws, &[len]);
 
     let [dw_values, v_values, values] = [dw, momenta, latents].map(|view| suite.values(view));
     let mut bounds = [0, 1].map(|_| vec![0.0; planes * len]);
-    for i in 0..len {
+    for (i, &dw) in dw_values.iter().enumerate() {
         let of_weight: Vec<f32> = values.iter().skip(i).step_by(len).copied().collect();
         let mut gradients = vec![0.0; planes];
-        shiftnet::reference::s3_update::latent_gradients(&of_weight, dw_values[i], &mut gradients);
+        shiftnet::reference::s3_update::latent_gradients(&of_weight, dw, &mut gradients);
         if of_weight[1] < 0.0 {
             gradients[1] -= HYPER.alpha;
         }
-        for plane in 0..planes {
+        for (plane, &gradient) in gradients.iter().enumerate() {
             let at = plane * len + i;
             // Two more roundings of the gradient itself: ln 2, and S + 1 or alpha.
-            let (new, [v, p]) = descend(values[at], v_values[at], gradients[plane], lr);
-            let own =
-                2.0 * EPS * f64::from(gradients[plane].abs() + if plane == 1 { HYPER.alpha } else { 0.0 });
-            let own = if gradients[plane] == 0.0 { 0.0 } else { own };
+            let (new, [v, p]) = descend(values[at], v_values[at], gradient, lr);
+            let size = f64::from(gradient.abs() + if plane == 1 { HYPER.alpha } else { 0.0 });
+            let own = if gradient == 0.0 { 0.0 } else { 2.0 * EPS * size };
             bounds[0][at] = v + own;
             bounds[1][at] = p + f64::from(lr) * own;
             // A latent this near to 0 could fall on either side; then its weight could not be compared.
-            assert!(
-                bounds[1][at] == 0.0 || new.abs() > bounds[1][at],
-                "{shifts} shifts: choose another seed"
-            );
+            let clear = bounds[1][at] == 0.0 || new.abs() > bounds[1][at];
+            assert!(clear, "{shifts} shifts, latent {at}: choose another seed");
         }
     }
     let tensors = s3_update::Tensors { layers, dw, momenta, latents, w, flips };
