@@ -40,7 +40,10 @@ pub enum Error {
     #[error("{problem}. {remedy}")]
     Adapter { problem: String, remedy: String },
     /// Validation, out-of-memory and internal errors that the GPU reported, and device loss.
-    #[error("the GPU reported an error: {0}")]
+    #[error(
+        "the GPU reported an error: {0}. If its memory ran out, use a smaller --batch-size or cut it with \
+         --accumulate; else update the driver, or choose another adapter with --adapter."
+    )]
     Gpu(String),
     #[error(
         "the loss is {loss} at step {step}; the first tensor that is not finite is {layer}. The last good \

@@ -241,3 +241,61 @@ impl Engine for GpuEngine {
         Ok(Some(Timer::milliseconds(&self.device, &bytemuck::pod_collect_to_vec::<u8, u64>(&bytes))))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::adapter;
+    use crate::gpu::device::Limits;
+    use crate::kernels::relu;
+
+    /// y = max(x, 0) of 8 elements on the first adapter; `None` where there is no adapter.
+    fn engine(replaced: &[(&str, &str)]) -> Option<Result<GpuEngine>> {
+        let adapter = adapter::all().into_iter().next()?;
+        let mut plan = Plan::default();
+        let [x, y] =
+            ["x", "y"].map(|name| plan.buffer(name, &[8], crate::plan::Elem::F32, crate::plan::Role::State));
+        plan.push(List::Forward, relu::dispatch("relu", x, y).expect("equal sizes"));
+        let device =
+            Device::open(&adapter, plan.largest_buffer(), Limits::Needed).expect("the adapter opens");
+        let replaced = replaced.iter().map(|(stem, text)| (stem.to_string(), text.to_string())).collect();
+        Some(GpuEngine::new(device, Arc::new(plan), replaced))
+    }
+
+    fn whole(plan: &Plan, name: &str) -> View {
+        let at = plan.buffers.iter().position(|b| b.name == name).expect("it is in the plan");
+        View { buffer: crate::plan::BufferId(at), offset: 0, len: plan.buffers[at].len() }
+    }
+
+    #[test]
+    fn a_shader_that_does_not_compile_is_an_error_that_names_it() {
+        let Some(result) = engine(&[("relu", "fn main() { nonsense }")]) else { return };
+        let message = result.err().expect("it cannot compile").to_string();
+        assert!(message.contains("relu"), "{message}");
+    }
+
+    /// Whatever is called on a lost device comes back as an error, again and again.
+    #[test]
+    fn a_lost_device_is_an_error_and_not_a_panic() {
+        let Some(engine) = engine(&[]) else { return };
+        let mut engine = engine.expect("it compiles");
+        let [x, y] = ["x", "y"].map(|name| whole(&engine.plan, name));
+        let values: [f32; 8] = [-1.0, 2.0, -3.0, 4.0, 0.0, -0.0, 7.0, -8.0];
+        engine.write(x, bytemuck::cast_slice(&values)).expect("the device is there");
+        engine.run(List::Forward).expect("the device is there");
+        assert_eq!(engine.fetch_f32(y).expect("the device is there"), values.map(|v| v.max(0.0)));
+        engine.device.device.destroy();
+        for _ in 0..2 {
+            assert!(engine.run(List::Forward).and_then(|()| engine.fetch(y)).is_err());
+        }
+    }
+
+    #[test]
+    fn dispatches_are_timed_where_the_adapter_has_a_clock() {
+        let Some(engine) = engine(&[]) else { return };
+        let mut engine = engine.expect("it compiles");
+        let times = engine.profile(List::Forward).expect("it runs");
+        assert_eq!(times.is_some(), engine.device.timestamps);
+        assert!(times.is_none_or(|t| t.len() == 1 && t[0] > 0.0 && t[0] < 60_000.0));
+    }
+}

@@ -457,3 +457,65 @@ fn pieces(
     };
     ranges.iter().filter_map(part).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::method::{Method, MethodName};
+    use crate::model::{Arch, Shortcut};
+
+    proptest::proptest! {
+        /// Packing puts every element somewhere, and unpacking finds it.
+        #[test]
+        fn layouts_come_back(k in 1usize..9, c in 1usize..9, size in 1usize..4, more in 0usize..4) {
+            let shape = vec![k, c, size, size];
+            let layout = Layout::Conv { channels: c + more };
+            let initial = Initial::Constant(0.0);
+            let tensor = Tensor { name: String::new(), shape, layout, initial, place: vec![], momentum: None };
+            let disk: Vec<f32> = (1..=tensor.len()).map(|i| i as f32).collect();
+            let packed = tensor.pack(&disk);
+            proptest::prop_assert_eq!(packed.len(), size * size * (c + more) * k);
+            proptest::prop_assert_eq!(tensor.unpack(&packed), disk);
+        }
+    }
+
+    /// Element (k, c, r, s) of PyTorch lies at (r, s, c, k).
+    #[test]
+    fn convolutions_by_hand() {
+        let layout = Layout::Conv { channels: 4 };
+        let initial = Initial::Constant(0.0);
+        let tensor = Tensor {
+            name: String::new(),
+            shape: vec![2, 3, 1, 2],
+            layout,
+            initial,
+            place: vec![],
+            momentum: None,
+        };
+        let disk: Vec<f32> = (0..12).map(|i| i as f32).collect();
+        assert_eq!(tensor.pack(&disk)[..8], [0.0, 6.0, 2.0, 8.0, 4.0, 10.0, 0.0, 0.0]);
+    }
+
+    /// With a small limit, no buffer passes it, and the pieces of every tensor still add up.
+    #[test]
+    fn buffers_are_cut_at_the_limit() {
+        let graph =
+            "resnet20".parse::<Arch>().expect("known").build(Shortcut::B, [32, 32], 10).expect("legal");
+        let family = Method::new(MethodName::S3, 5).expect("legal").family().expect("it has latents");
+        let limit = 1 << 20;
+        let mut plan = Plan::default();
+        let store = Store::new(&mut plan, &graph, Some(family.as_ref()), limit, true);
+        assert!(store.ranges.len() > 10, "{} ranges", store.ranges.len());
+        for buffer in &plan.buffers {
+            assert!(buffer.bytes() <= limit, "{} has {} bytes", buffer.name, buffer.bytes());
+        }
+        for tensor in &store.tensors {
+            let placed: usize = tensor.place.iter().map(|view| view.len).sum();
+            let padded = if tensor.name == "conv1.weight" { tensor.len() / 3 * 4 } else { tensor.len() };
+            assert_eq!(placed, padded, "{}", tensor.name);
+        }
+        let numbers: Vec<u32> =
+            (0..store.ranges.len()).flat_map(|range| store.layer_numbers(range)).collect();
+        assert!(numbers.is_sorted() && numbers.last() == Some(&(store.family_layers.len() as u32 - 1)));
+    }
+}

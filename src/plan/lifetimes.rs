@@ -113,6 +113,32 @@ mod tests {
         assert_eq!(slots.bytes(), 1000);
     }
 
+    proptest::proptest! {
+        /// Whatever a plan does, buffers that share a slot are never alive at the same time, and fit.
+        #[test]
+        fn sharing_is_safe(
+            lens in proptest::collection::vec(1usize..50, 8),
+            steps in proptest::collection::vec((0usize..4, 0usize..8, 0usize..8), 1..40),
+        ) {
+            let mut plan = Plan::default();
+            let views: Vec<View> = lens.iter().map(|&len| plan.scratch("", &[len])).collect();
+            for (list, a, b) in steps {
+                let list = [List::Forward, List::Backward, List::Update, List::Evaluate][list];
+                plan.push(list, dispatch(&[views[a], views[b]]));
+            }
+            let (slots, uses) = (assign(&plan), uses(&plan));
+            for a in 0..8 {
+                proptest::prop_assert!(slots.sizes[slots.of_buffer[a]] >= lens[a]);
+                for b in 0..a {
+                    if let (Some((a0, a1)), Some((b0, b1))) = (uses[a], uses[b]) {
+                        let overlap = a0 <= b1 && b0 <= a1;
+                        proptest::prop_assert!(!overlap || slots.of_buffer[a] != slots.of_buffer[b]);
+                    }
+                }
+            }
+        }
+    }
+
     /// A buffer of the evaluation may use the memory of one of the training step.
     #[test]
     fn evaluation_shares_with_training() {

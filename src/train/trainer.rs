@@ -356,13 +356,27 @@ impl Trainer {
     /// The error for a loss that is not finite. The update kernels have stood still since, so that the step
     /// can be run again to find the layer.
     fn not_finite(&mut self, step: u64, loss: f32) -> Error {
-        let checkpoint = match &self.run {
-            Some(run) if run.last().exists() => run.last().display().to_string(),
-            _ => "none yet".into(),
-        };
+        let checkpoint = self.last_checkpoint();
         match self.find_not_finite(step) {
             Ok(layer) => Error::NonFinite { step, loss, layer, checkpoint },
             Err(error) => error,
+        }
+    }
+
+    /// A GPU's error, with where the run can be continued from.
+    fn with_checkpoint(&self, error: Error) -> Error {
+        match error {
+            Error::Gpu(message) => {
+                Error::Gpu(format!("{message} (last checkpoint: {})", self.last_checkpoint()))
+            }
+            other => other,
+        }
+    }
+
+    fn last_checkpoint(&self) -> String {
+        match &self.run {
+            Some(run) if run.last().exists() => run.last().display().to_string(),
+            _ => "none yet".into(),
         }
     }
 
@@ -428,7 +442,7 @@ impl Iterator for Trainer {
             }
             if let Err(error) = self.advance() {
                 self.ended = true;
-                return Some(Err(error));
+                return Some(Err(self.with_checkpoint(error)));
             }
         }
     }
