@@ -1,6 +1,6 @@
 //! A run's events for people: a progress bar on a terminal, plain lines elsewhere.
 
-use crate::train::events::{Epoch, Event, Step};
+use crate::train::events::{Epoch, Event, Step, Weights};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -97,19 +97,9 @@ impl Progress {
     fn epoch(&mut self, e: &Epoch) {
         self.since = Instant::now();
         self.top1 = Some(e.val_top1);
-        let weights = e.weights.as_ref().map_or(String::new(), |w| {
-            let share = |n: &u64| 100.0 * *n as f64 / (w.shift_histogram.iter().sum::<u64>().max(1)) as f64;
-            let shares: Vec<_> = w.shift_histogram.iter().map(|n| format!("{:.0}", share(n))).collect();
-            format!(
-                " | {:.1} % zero, shifts {} %, {:.2} % signs flipped a step",
-                100.0 * w.sparsity,
-                shares.join("/"),
-                100.0 * w.sign_flip_rate
-            )
-        });
-        let best = if e.best { ", the best so far" } else { "" };
+        let best = if e.best { " (best)" } else { "" };
         self.say(&format!(
-            "epoch {}/{} train loss {:.4} top-1 {:.2} % | test loss {:.4} top-1 {:.2} % top-5 {:.2} %{best} | {:.1} images/s{weights}",
+            "epoch {}/{}  train loss {:.4} top-1 {:.2} %  test loss {:.4} top-1 {:.2} %{best} top-5 {:.2} %  {:.1} images/s",
             e.epoch + 1,
             self.epochs,
             e.train_loss,
@@ -119,6 +109,9 @@ impl Progress {
             e.val_top5,
             e.images_per_s
         ));
+        if let Some(weights) = &e.weights {
+            self.say(&format!("           weights {}", shares(weights)));
+        }
     }
 }
 
@@ -126,6 +119,17 @@ impl Progress {
 pub fn eprintln_lossy(line: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Discrete weights by value, in percent of all: `0 2.1 %, ±1 90.0 %, ±2 7.9 %; 0.05 % of the signs flip a step`.
+fn shares(weights: &Weights) -> String {
+    let nonzero = weights.shift_histogram.iter().sum::<u64>().max(1) as f64;
+    let share = |(shift, &count): (usize, &u64)| {
+        format!(", ±{} {:.1} %", 1u64 << shift, 100.0 * (1.0 - weights.sparsity) * count as f64 / nonzero)
+    };
+    let values: String = weights.shift_histogram.iter().enumerate().map(share).collect();
+    let flips = 100.0 * weights.sign_flip_rate;
+    format!("0 {:.1} %{values}; {flips:.2} % of the signs flip a step", 100.0 * weights.sparsity)
 }
 
 /// Seconds as `1h02m`, `3m05s` or `12s`.
@@ -140,6 +144,14 @@ pub fn human(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn shares_by_hand() {
+        let weights =
+            super::Weights { sign_flip_rate: 0.0005, sparsity: 0.25, shift_histogram: vec![3, 2, 1] };
+        let expected = "0 25.0 %, ±1 37.5 %, ±2 25.0 %, ±4 12.5 %; 0.05 % of the signs flip a step";
+        assert_eq!(super::shares(&weights), expected);
+    }
+
     #[test]
     fn human_times() {
         assert_eq!([3.4, 65.0, 3725.0].map(super::human), ["3s", "1m05s", "1h02m"]);

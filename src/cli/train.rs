@@ -130,7 +130,7 @@ fn continue_run(args: &Args, run: RunDir) -> Result<Option<(Trainer, RunDir)>> {
     let (config, now) = (config, setup.config());
     let trainer = setup.resume(run.clone())?;
     let step = trainer.progress().step;
-    if trainer.is_finished() {
+    if trainer.is_finished() || (run.last().exists() && step >= trainer.last_step()) {
         let line = format!(
             "{} is finished: {step} steps, {} epochs. Extend it with a larger --epochs (or --max-steps).",
             run.path.display(),
@@ -196,11 +196,11 @@ fn announce(args: &Args, setup: &Setup) {
     say(
         args,
         &format!(
-            "{} shortcut {}, {method}, {} parameters; {:?}: {} training and {} test images, batch {}, {} steps an epoch",
+            "{} shortcut {}, {method}, {} parameters; {}: {} training and {} test images, batch {}, {} steps an epoch",
             settings.arch,
             format!("{:?}", settings.shortcut).to_uppercase(),
             setup.network.store.parameters(),
-            settings.dataset,
+            format!("{:?}", settings.dataset).to_lowercase(),
             setup.train.len(),
             setup.test.len(),
             settings.batch_size,
