@@ -1,7 +1,7 @@
 //! The host engine: runs each kernel's CPU twin.
 
 use super::{Engine, Read};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::AdapterInfo;
 use crate::kernels;
 use crate::plan::lifetimes::{self, Slots};
@@ -18,10 +18,15 @@ pub struct HostEngine {
 }
 
 impl HostEngine {
-    pub fn new(plan: Arc<Plan>) -> Self {
+    /// Allocates the plan's buffers.
+    ///
+    /// # Errors
+    /// [`Error::Adapter`] where the machine has no room for one.
+    pub fn new(plan: Arc<Plan>) -> Result<Self> {
         let slots = lifetimes::assign(&plan);
-        let memory = slots.sizes.iter().map(|&len| vec![0; len]).collect();
-        HostEngine { info: AdapterInfo::host(), plan, slots, memory }
+        let memory =
+            (0..slots.sizes.len()).map(|slot| allocate(&plan, &slots, slot)).collect::<Result<_>>()?;
+        Ok(HostEngine { info: AdapterInfo::host(), plan, slots, memory })
     }
 
     fn slice(&mut self, view: View) -> &mut [u32] {
@@ -35,6 +40,23 @@ impl HostEngine {
         let views = disjoint(&mut self.memory, &places);
         (kernels::get(dispatch.stem).twin)(&dispatch.params, views);
     }
+}
+
+fn allocate(plan: &Plan, slots: &Slots, slot: usize) -> Result<Vec<u32>> {
+    let len = slots.sizes[slot];
+    // A trial, because failing to allocate would end the program.
+    Vec::<u32>::new().try_reserve_exact(len).map_err(|_| {
+        let name = slots.of_buffer.iter().position(|&s| s == slot).map_or("", |i| &plan.buffers[i].name);
+        Error::Adapter {
+            problem: format!(
+                "buffer {name} needs {} bytes, more than this machine's memory has left",
+                len * 4
+            ),
+            remedy: "Use a smaller --batch-size, or cut the batch into micro-batches with --accumulate"
+                .into(),
+        }
+    })?;
+    Ok(vec![0; len])
 }
 
 /// The parts (slot, offset, len) of `memory`, all at once.

@@ -118,7 +118,8 @@ impl Target {
     /// The largest binding, in bytes.
     pub fn max_binding(&self) -> u64 {
         match (&self.choice, self.limits) {
-            (Choice::Host, _) => u64::MAX,
+            // Kernels count elements in 32 bits.
+            (Choice::Host, _) => u64::from(u32::MAX) * 4,
             (Choice::Gpu(_), Limits::Defaults) => 128 << 20,
             (Choice::Gpu(adapter), Limits::Needed) => adapter.max_binding(),
         }
@@ -140,7 +141,7 @@ impl Target {
     pub fn load(&self, plan: Arc<Plan>) -> Result<Box<dyn Engine>> {
         plan.check_limit(self.max_binding(), &self.info().name)?;
         match &self.choice {
-            Choice::Host => Ok(Box::new(host::HostEngine::new(plan))),
+            Choice::Host => Ok(Box::new(host::HostEngine::new(plan)?)),
             Choice::Gpu(adapter) => {
                 let device = crate::gpu::Device::open(adapter, plan.largest_buffer(), self.limits)?;
                 Ok(Box::new(gpu::GpuEngine::new(device, plan, self.replaced.clone())?))

@@ -46,7 +46,7 @@ impl Params {
     }
 
     pub(crate) fn invocations(&self) -> usize {
-        (self.chunks * self.quads) as usize
+        self.chunks as usize * self.quads as usize
     }
 }
 

@@ -1,5 +1,6 @@
 //! Convolution, forward.
 
+use super::elements;
 use crate::error::Result;
 use crate::plan::{Dispatch, View};
 
@@ -29,20 +30,20 @@ impl Params {
     }
 
     pub fn x_len(&self) -> usize {
-        (self.n * self.h * self.w * self.c) as usize
+        elements(&[self.n, self.h, self.w, self.c])
     }
 
     pub fn w_len(&self) -> usize {
-        (self.r * self.s * self.c * self.k) as usize
+        elements(&[self.r, self.s, self.c, self.k])
     }
 
     pub fn y_len(&self) -> usize {
-        (self.n * self.p * self.q * self.k) as usize
+        elements(&[self.n, self.p, self.q, self.k])
     }
 
     /// 2 N P Q K R S C: what each of the three kernels computes.
     pub fn flops(&self) -> usize {
-        2 * (self.n * self.p * self.q) as usize * self.w_len()
+        2 * elements(&[self.n, self.p, self.q]) * self.w_len()
     }
 }
 
@@ -50,7 +51,7 @@ impl Params {
 pub fn dispatch(label: &str, params: Params, x: View, w: View, y: View) -> Result<Dispatch> {
     let views = [(x, params.x_len()), (w, params.w_len()), (y, params.y_len())];
     // 8 pixels x 16 channels an invocation.
-    let pixels = (params.n * params.p * params.q) as usize;
+    let pixels = elements(&[params.n, params.p, params.q]);
     let invocations = pixels.div_ceil(8) * (params.k as usize).div_ceil(16);
     KERNEL.dispatch(label, params, &views, invocations, params.flops())
 }

@@ -1,5 +1,6 @@
 //! Convolution, gradient of the input.
 
+use super::elements;
 use crate::error::Result;
 use crate::plan::{Dispatch, View};
 
@@ -11,8 +12,9 @@ kernel! { conv2d_input_grad(Params) [dy: Read F32, w: Read F32, dx: Write F32] }
 pub fn dispatch(label: &str, params: Params, dy: View, w: View, dx: View) -> Result<Dispatch> {
     let views = [(dy, params.y_len()), (w, params.w_len()), (dx, params.x_len())];
     // 8 pixels of one parity x 16 channels an invocation.
-    let class = params.n * params.h.div_ceil(params.stride) * params.w.div_ceil(params.stride);
-    let classes = (params.stride * params.stride) as usize;
-    let invocations = (class as usize).div_ceil(8) * (params.c as usize).div_ceil(16) * classes;
+    let Params { n, h, w, stride, .. } = params;
+    let class = elements(&[n, h.div_ceil(stride), w.div_ceil(stride)]);
+    let classes = elements(&[params.stride, params.stride]);
+    let invocations = class.div_ceil(8) * (params.c as usize).div_ceil(16) * classes;
     KERNEL.dispatch(label, params, &views, invocations, params.flops())
 }

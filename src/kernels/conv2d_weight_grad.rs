@@ -1,5 +1,6 @@
 //! Convolution, gradient of the weight, first stage: partial sums over parts of the batch.
 
+use super::elements;
 use crate::error::Result;
 use crate::plan::{Dispatch, View};
 
@@ -27,7 +28,7 @@ pub fn splits(params: &Params, invocations: usize, max_binding: u64) -> usize {
     const MOST_BYTES: u64 = 32 << 20;
     let wanted = invocations.div_ceil(tiles(params));
     let room = (MOST_BYTES.min(max_binding) / (params.w_len() as u64 * 4)).max(1) as usize;
-    let rows = (params.n * params.p) as usize;
+    let rows = elements(&[params.n, params.p]);
     let parts = wanted.min(room).clamp(1, rows);
     // Equal runs of rows, none empty.
     rows.div_ceil(rows.div_ceil(parts))

@@ -1,5 +1,6 @@
 //! Global average pool.
 
+use super::elements;
 use crate::error::Result;
 use crate::plan::{Dispatch, View};
 
@@ -13,7 +14,7 @@ impl Params {
     }
 
     pub(crate) fn y_len(&self) -> usize {
-        (self.n * self.quads) as usize * 4
+        elements(&[self.n, self.quads]) * 4
     }
 
     pub(crate) fn x_len(&self) -> usize {

@@ -1,5 +1,6 @@
 //! The linear layer (PyTorch's weight layout, with bias).
 
+use super::elements;
 use crate::error::Result;
 use crate::plan::{Dispatch, View};
 
@@ -13,15 +14,15 @@ impl Params {
     }
 
     pub(crate) fn x_len(&self) -> usize {
-        (self.n * self.c_quads) as usize * 4
+        elements(&[self.n, self.c_quads]) * 4
     }
 
     pub(crate) fn w_len(&self) -> usize {
-        (self.k * self.c_quads) as usize * 4
+        elements(&[self.k, self.c_quads]) * 4
     }
 
     pub(crate) fn y_len(&self) -> usize {
-        (self.n * self.k) as usize
+        elements(&[self.n, self.k])
     }
 
     pub(crate) fn flops(&self) -> usize {

@@ -1,5 +1,6 @@
 //! Max-pool 3x3, stride 2, padding 1: the stem of the ImageNet networks.
 
+use super::elements;
 use crate::error::Result;
 use crate::plan::{Dispatch, View};
 
@@ -14,11 +15,11 @@ impl Params {
     }
 
     pub(crate) fn x_len(&self) -> usize {
-        (self.n * self.h * self.w * self.quads) as usize * 4
+        elements(&[self.n, self.h, self.w, self.quads]) * 4
     }
 
     pub(crate) fn y_len(&self) -> usize {
-        (self.n * self.p * self.q * self.quads) as usize * 4
+        elements(&[self.n, self.p, self.q, self.quads]) * 4
     }
 }
 

@@ -69,6 +69,11 @@ impl Kernel {
     }
 }
 
+/// Elements of a tensor of these dimensions.
+pub(crate) fn elements(dimensions: &[u32]) -> usize {
+    dimensions.iter().map(|&d| d as usize).product()
+}
+
 /// `groups` workgroups as a grid: what passes 65,535 is folded into the second dimension.
 pub fn fold(groups: usize) -> [u32; 2] {
     const MOST: usize = 65_535;

@@ -1,5 +1,6 @@
 //! Shortcut A of He et al. for CIFAR: stride-2 subsampling, zero channels half in front, half behind.
 
+use super::elements;
 use crate::error::Result;
 use crate::plan::{Dispatch, View};
 
@@ -14,11 +15,11 @@ impl Params {
     }
 
     pub(crate) fn x_len(&self) -> usize {
-        (self.n * self.h * self.w * self.c) as usize
+        elements(&[self.n, self.h, self.w, self.c])
     }
 
     pub(crate) fn y_len(&self) -> usize {
-        (self.n * self.p * self.q * self.k) as usize
+        elements(&[self.n, self.p, self.q, self.k])
     }
 }
 
