@@ -18,3 +18,8 @@ pub use error::{Error, Result};
 
 /// Version, with the commit where the build knew it.
 pub const VERSION: &str = env!("SHIFTNET_VERSION");
+
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
