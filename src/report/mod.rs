@@ -1,9 +1,81 @@
-//! A run's report: one self-contained HTML file.
+//! A run's report: one self-contained HTML file, with its curves, its weights and some test images.
+
+mod charts;
+mod ink;
+mod metrics;
+mod page;
+mod plots;
+mod samples;
 
 use crate::error::{Error, Result};
+use crate::train::RunDir;
+use crate::train::checkpoint::write_file;
+use crate::train::run_dir::Config;
+use metrics::Metrics;
+use samples::{Checkpoint, Samples};
 use std::path::{Path, PathBuf};
 
-/// Writes `report.html` of the run in `directory`.
-pub fn write(directory: &Path, _adapter: Option<&str>) -> Result<PathBuf> {
-    Err(Error::Usage(format!("{}: reports are not there yet", directory.display())))
+/// What a page shows.
+struct Report {
+    /// The name of the run's directory.
+    run: String,
+    config: Config,
+    metrics: Metrics,
+    checkpoint: Option<Checkpoint>,
+    /// Or why there are none.
+    samples: Result<Samples, String>,
+}
+
+/// Writes `report.html` of the run in `directory` and returns its path. Runs that are not finished have a page
+/// too. `adapter` evaluates the test images, as for [`crate::engine::Target::choose`]; without it the run's own,
+/// else the host.
+///
+/// # Errors
+/// [`Error::Checkpoint`] where the directory holds no run, or its metrics cannot be understood;
+/// [`Error::Adapter`] where `adapter` is not there; [`Error::Io`]. Where the weights or the test images cannot
+/// be had, the page says why.
+pub fn write(directory: &Path, adapter: Option<&str>) -> Result<PathBuf> {
+    let run = RunDir::new(directory);
+    let config = run.config()?;
+    let metrics = Metrics::read(&run.metrics())?;
+    let (checkpoint, samples) = match Checkpoint::read(&run) {
+        Ok(Some(checkpoint)) => {
+            let samples = match samples::collect(&config, &checkpoint, adapter) {
+                Err(e @ Error::Adapter { .. }) if adapter.is_some() => return Err(e),
+                samples => samples.map_err(|e| format!("There are no images here: {e}")),
+            };
+            (Some(checkpoint), samples)
+        }
+        Ok(None) => {
+            (None, Err("The run has no checkpoint yet, so nothing can be said of the test images.".into()))
+        }
+        Err(e) => (None, Err(format!("There are no images here: {e}"))),
+    };
+    // `.` has no name of its own.
+    let named = std::fs::canonicalize(directory).unwrap_or_else(|_| directory.into());
+    let report = Report { run: samples::name_of(&named), config, metrics, checkpoint, samples };
+    let path = directory.join("report.html");
+    write_file(&path, page::render(&report).as_bytes())?;
+    Ok(path)
+}
+
+impl Report {
+    /// The network, its weights and its data.
+    fn title(&self) -> String {
+        let settings = &self.config.settings;
+        let method = settings.weight_method().map_or_else(|_| "?".into(), |m| m.to_string());
+        let dataset = format!("{:?}", settings.dataset).to_lowercase();
+        format!("{}, {method}, {dataset}", settings.arch)
+    }
+
+    /// Every setting, by name.
+    fn settings(&self) -> Vec<(String, String)> {
+        let table =
+            toml::to_string(&self.config.settings).ok().and_then(|text| text.parse::<toml::Table>().ok());
+        let text = |value: toml::Value| match value {
+            toml::Value::String(text) => text,
+            value => value.to_string(),
+        };
+        table.unwrap_or_default().into_iter().map(|(name, value)| (name, text(value))).collect()
+    }
 }

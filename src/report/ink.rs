@@ -1,0 +1,148 @@
+//! The colours of charts: variables of the page's style sheet, for light and dark.
+
+use plotters::style::RGBColor;
+use std::fmt::Write;
+
+/// A colour by what it means; the style sheet says what it looks like, by day and by night.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ink {
+    Text,
+    Grid,
+    /// A series: 0 training, 1 test, 2 a second one of the test images.
+    Series(u8),
+    /// A layer, by its place in the network.
+    Layer(u8),
+    /// Weights by size: 0 for zero, then ±1, ±2, ±4 ...
+    Size(u8),
+}
+
+impl Ink {
+    /// What stands for it in a drawing, until [`themed`].
+    pub fn key(self) -> RGBColor {
+        let (kind, number) = match self {
+            Ink::Text => (0, 0),
+            Ink::Grid => (1, 0),
+            Ink::Series(n) => (2, n),
+            Ink::Layer(n) => (3, n),
+            Ink::Size(n) => (4, n),
+        };
+        RGBColor(0xAB, kind, number)
+    }
+
+    /// Its variable in the style sheet.
+    pub fn variable(self) -> String {
+        match self {
+            Ink::Text => "--muted".into(),
+            Ink::Grid => "--grid".into(),
+            Ink::Series(n) => format!("--series{n}"),
+            Ink::Layer(n) => format!("--layer{n}"),
+            Ink::Size(n) => format!("--size{n}"),
+        }
+    }
+
+    fn of_key(hex: &str) -> Option<Ink> {
+        let number = |at: usize| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok();
+        match (number(0)?, number(2)?, number(4)?) {
+            (0xAB, 0, 0) => Some(Ink::Text),
+            (0xAB, 1, 0) => Some(Ink::Grid),
+            (0xAB, 2, n) => Some(Ink::Series(n)),
+            (0xAB, 3, n) => Some(Ink::Layer(n)),
+            (0xAB, 4, n) => Some(Ink::Size(n)),
+            _ => None,
+        }
+    }
+}
+
+/// Puts the style sheet's variables in place of the keys of [`Ink`].
+pub fn themed(drawing: &str) -> String {
+    let mut themed = String::with_capacity(drawing.len());
+    let mut rest = drawing;
+    while let Some(at) = rest.find("=\"#AB") {
+        let before = &rest[..at];
+        let attribute = if before.ends_with("fill") { "fill" } else { "stroke" };
+        match (rest.get(at + 3..at + 9).and_then(Ink::of_key), before.strip_suffix(attribute)) {
+            (Some(ink), Some(before)) => {
+                themed.push_str(&format!("{before}style=\"{attribute}:var({})", ink.variable()));
+                rest = &rest[at + 9..];
+            }
+            _ => {
+                themed.push_str(&rest[..at + 3]);
+                rest = &rest[at + 3..];
+            }
+        }
+    }
+    themed + rest
+}
+
+/// A scale from the first layer to the last: dark to light by hue too, readable by the colour-blind (after viridis).
+const DEPTH: [[[u8; 3]; 4]; 2] = [
+    [[0x3B, 0x2A, 0x86], [0x2A, 0x71, 0x8E], [0x2F, 0xA0, 0x6C], [0xA9, 0xB4, 0x10]],
+    [[0x8F, 0x80, 0xF0], [0x3F, 0xA7, 0xC4], [0x4F, 0xCB, 0x86], [0xF0, 0xE4, 0x42]],
+];
+
+/// A scale from ±1 to the largest weight.
+const SIZE: [[[u8; 3]; 3]; 2] = [
+    [[0x8F, 0xC4, 0xE8], [0x00, 0x72, 0xB2], [0x08, 0x2B, 0x54]],
+    [[0x2B, 0x5F, 0x8C], [0x56, 0xB4, 0xE9], [0xE3, 0xF3, 0xFF]],
+];
+
+/// The place `at` (0 to 1) on a scale, as #rrggbb.
+fn mixed(scale: &[[u8; 3]], at: f64) -> String {
+    let place = at.clamp(0.0, 1.0) * (scale.len() - 1) as f64;
+    let (from, to) = (scale[place.floor() as usize], scale[place.ceil() as usize]);
+    from.iter().zip(to).fold("#".into(), |hex, (&a, b)| {
+        let value = f64::from(a) + place.fract() * (f64::from(b) - f64::from(a));
+        hex + &format!("{:02x}", value.round() as u8)
+    })
+}
+
+/// The style sheet's variables for `layers` layers and `sizes` sizes of weights, zero too: light, dark.
+pub fn scales(layers: usize, sizes: usize) -> [String; 2] {
+    [0, 1].map(|theme| {
+        let mut css = String::new();
+        let place = |i: usize, count: usize| i as f64 / count.saturating_sub(1).max(1) as f64;
+        for i in 0..layers {
+            let colour = mixed(&DEPTH[theme], place(i, layers));
+            write!(css, "{}:{colour};", Ink::Layer(i as u8).variable()).expect(INFALLIBLE);
+        }
+        for i in 1..sizes {
+            let colour = mixed(&SIZE[theme], place(i - 1, sizes - 1));
+            write!(css, "{}:{colour};", Ink::Size(i as u8).variable()).expect(INFALLIBLE);
+        }
+        css
+    })
+}
+
+const INFALLIBLE: &str = "a string takes everything";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_become_variables() {
+        let inks = [Ink::Text, Ink::Grid, Ink::Series(2), Ink::Layer(17), Ink::Size(0)];
+        for ink in inks {
+            let RGBColor(r, g, b) = ink.key();
+            let drawing = format!("<a stroke=\"none\" fill=\"#{r:02X}{g:02X}{b:02X}\"/><b/>");
+            let wanted = format!("<a stroke=\"none\" style=\"fill:var({})\"/><b/>", ink.variable());
+            assert_eq!(themed(&drawing), wanted);
+        }
+        // What is no key stays.
+        let other = "<a stroke=\"#AB0900\" fill=\"#ABö\"/>";
+        assert_eq!(themed(other), other);
+    }
+
+    #[test]
+    fn scales_go_from_end_to_end() {
+        let [light, dark] = scales(3, 4);
+        assert!(light.starts_with("--layer0:#3b2a86;--layer1:#") && light.contains("--layer2:#a9b410;"));
+        assert!(
+            light.contains("--size1:#8fc4e8;--size2:#0072b2;--size3:#082b54;") && !light.contains("--size0")
+        );
+        assert!(dark.contains("--layer2:#f0e442;"));
+        // A single layer, ternary weights, none at all.
+        assert_eq!(scales(1, 2)[0], "--layer0:#3b2a86;--size1:#8fc4e8;");
+        assert_eq!(scales(0, 0), [String::new(), String::new()]);
+    }
+}

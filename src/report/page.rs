@@ -1,0 +1,344 @@
+//! The page: HTML around the charts. Everything that comes from files goes through [`escape`].
+
+use super::Report;
+use super::charts::{self, Figure};
+use super::ink;
+use super::metrics::Metrics;
+use super::plots::percent;
+use super::samples::Samples;
+use crate::method::MethodName;
+use std::fmt::Write;
+
+const STYLE: &str = include_str!("style.css");
+
+/// `text` for the inside of an element or of a quoted attribute.
+pub fn escape(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut escaped, c| {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            c => escaped.push(c),
+        }
+        escaped
+    })
+}
+
+/// The whole page.
+pub fn render(report: &Report) -> String {
+    let metrics = &report.metrics;
+    let (layers, sizes) =
+        metrics.final_weights().map_or((0, 0), |(all, layers)| (layers.len(), all.shift_histogram.len() + 1));
+    let [light, dark] = ink::scales(layers, sizes);
+    let title = escape(&report.title());
+    let sections = [
+        head(report),
+        section("Training", figures(&charts::curves(metrics))),
+        section("Discrete weights", figures(&charts::weights(metrics)) + &layer_table(metrics)),
+        section("Test images", samples(&report.samples)),
+        section("Configuration", configuration(report)),
+    ];
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>{title}</title>\n<style>\n{STYLE}:root {{ {light} }}\n\
+         @media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n</style>\n</head>\n<body>\n{}</body>\n</html>\n",
+        sections.concat()
+    )
+}
+
+/// A section, unless it would be empty.
+fn section(title: &str, body: String) -> String {
+    if body.is_empty() { body } else { format!("<section>\n<h2>{title}</h2>\n{body}</section>\n") }
+}
+
+fn head(report: &Report) -> String {
+    let mut tiles = String::new();
+    for (name, value, more) in tiles_of(report) {
+        write!(
+            tiles,
+            "<div class=\"tile\"><dt>{}</dt><dd class=\"value\">{}</dd><dd class=\"more\">{}</dd></div>\n",
+            escape(&name),
+            escape(&value),
+            escape(&more)
+        )
+        .expect(INFALLIBLE);
+    }
+    format!(
+        "<header>\n<h1>{}</h1>\n<p class=\"muted\">{}</p>\n<dl class=\"tiles\">\n{tiles}</dl>\n</header>\n",
+        escape(&report.title()),
+        escape(&status(report))
+    )
+}
+
+/// How far the run is, in a sentence.
+fn status(report: &Report) -> String {
+    let (metrics, epochs) = (&report.metrics, report.config.settings.epochs);
+    let done = metrics.epochs.last().map_or(0, |e| e.epoch + 1);
+    let lost = metrics.steps.iter().find(|s| !s.loss.is_finite());
+    let far = match (metrics.last_step(), lost) {
+        (0, _) => "No step is logged yet.".into(),
+        (_, Some(step)) => format!("The loss was not finite at step {}.", step.step),
+        (step, _) if done == 0 => {
+            format!("Stopped, or still running, in the first of {epochs} epochs at step {step}.")
+        }
+        (step, _) if done < epochs => {
+            format!("Stopped, or still running, after {done} of {epochs} epochs at step {step}.")
+        }
+        (step, _) => format!("{done} epochs, {step} steps."),
+    };
+    format!("Run {} on {}. {far}", report.run, report.config.adapter.name)
+}
+
+/// Name, value and a remark of what is most worth knowing.
+fn tiles_of(report: &Report) -> Vec<(String, String, String)> {
+    let metrics = &report.metrics;
+    let mut tiles = Vec::new();
+    let mut tile = |name: &str, value: String, more: String| tiles.push((name.to_string(), value, more));
+    if let Some(best) = metrics.best() {
+        let more = format!("top-5 {:.2} %; epoch {}, step {}", best.val_top5, best.epoch + 1, best.step);
+        tile("Best test top-1", format!("{:.2} %", best.val_top1), more);
+    }
+    if let Some(last) = metrics.epochs.last() {
+        let more = format!("test {:.4}, top-1 {:.2} %", last.val_loss, last.val_top1);
+        tile("Training loss, last epoch", format!("{:.4}", last.train_loss), more);
+    } else if let Some(last) = metrics.steps.last() {
+        tile("Training loss, last step", format!("{:.4}", last.loss), format!("step {}", last.step));
+    }
+    let done = metrics.epochs.last().map_or(0, |e| e.epoch + 1);
+    let steps = format!("{} steps", metrics.last_step());
+    tile("Epochs", format!("{done} of {}", report.config.settings.epochs), steps);
+    if let Some(speed) = metrics.images_per_s() {
+        let digits = if speed < 100.0 { 1 } else { 0 };
+        tile("Training speed", format!("{speed:.digits$} images/s"), "without evaluation".into());
+    }
+    if let Some(checkpoint) = &report.checkpoint {
+        let [full, packed] = checkpoint.bytes();
+        let share = percent(checkpoint.discrete as f64 / checkpoint.parameters.max(1) as f64);
+        match checkpoint.method.name {
+            MethodName::Fp32 => {
+                tile("Weights", grouped(checkpoint.parameters), format!("{} as f32", bytes(full)));
+            }
+            MethodName::S3 => {
+                let bits = checkpoint.method.bits;
+                tile("Weights", grouped(checkpoint.parameters), format!("{share} of them at {bits} bits"));
+                let more = format!("{} as f32: {:.1} times", bytes(full), full as f64 / packed.max(1) as f64);
+                tile("Size", bytes(packed), more);
+            }
+        }
+    }
+    tiles
+}
+
+/// 78042 as 78 042, with thin spaces.
+fn grouped(count: usize) -> String {
+    let digits = count.to_string();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().map(|g| std::str::from_utf8(g).unwrap_or_default()).collect();
+    groups.join("\u{202f}")
+}
+
+/// A size for people.
+fn bytes(count: usize) -> String {
+    match count as f64 {
+        c if c >= 1e6 * 1.048_576 => format!("{:.2} MiB", c / 1_048_576.0),
+        c => format!("{:.1} KiB", c / 1024.0),
+    }
+}
+
+fn figures(figures: &[Figure]) -> String {
+    if figures.is_empty() {
+        return String::new();
+    }
+    let figure = |f: &Figure| {
+        let Figure { title, legend, svg } = f;
+        format!(
+            "<figure>\n<figcaption><h3>{title}</h3><div class=\"legend\">{legend}</div></figcaption>\n{svg}</figure>\n"
+        )
+    };
+    format!("<div class=\"charts\">\n{}</div>\n", figures.iter().map(figure).collect::<String>())
+}
+
+/// The last epoch's numbers of each layer; empty for full precision.
+fn layer_table(metrics: &Metrics) -> String {
+    let Some((all, layers)) = metrics.final_weights() else { return String::new() };
+    let mut rows = String::new();
+    let entries = layers.iter().map(|l| (l.name.as_str(), &l.weights)).chain([("all", all)]);
+    for (name, weights) in entries {
+        write!(rows, "<tr><th>{}</th><td>{}</td>", escape(name), percent(weights.sign_flip_rate))
+            .expect(INFALLIBLE);
+        for share in weights.shares() {
+            write!(rows, "<td>{}</td>", percent(share)).expect(INFALLIBLE);
+        }
+        rows.push_str("</tr>\n");
+    }
+    let sizes: String =
+        charts::size_names(all.shift_histogram.len()).iter().map(|s| format!("<th>{s}</th>")).collect();
+    format!(
+        "<details>\n<summary>The numbers of the last epoch</summary>\n<div class=\"numbers\"><table>\n\
+         <thead><tr><th>layer</th><th>signs flipped a step</th>{sizes}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n</details>\n"
+    )
+}
+
+fn samples(samples: &Result<Samples, String>) -> String {
+    let samples = match samples {
+        Ok(samples) => samples,
+        Err(why) => return format!("<p class=\"note\">{}</p>\n", escape(why)),
+    };
+    let wrong = samples.images.iter().filter(|s| !s.right).count();
+    let intro = format!(
+        "{} of the first {} test images are right ({} on {}). Shown are {}, {wrong} of them wrong: more than their share.",
+        samples.right,
+        samples.looked_at,
+        samples.checkpoint,
+        samples.adapter,
+        samples.images.len(),
+    );
+    let mut items = String::new();
+    for sample in &samples.images {
+        let (truth, predicted) = (escape(&sample.truth), escape(&sample.predicted));
+        let (class, alt, text) = match sample.right {
+            true => ("right", format!("{truth}, recognized"), format!("<strong>✓</strong> {truth}")),
+            false => (
+                "wrong",
+                format!("{truth}, taken for {predicted}"),
+                format!("<strong>✗ {predicted}</strong><br><span class=\"muted\">is {truth}</span>"),
+            ),
+        };
+        write!(
+            items,
+            "<li class=\"{class}\"><img src=\"{}\" alt=\"{alt}\" title=\"test image {}\">{text}</li>\n",
+            sample.address, sample.index
+        )
+        .expect(INFALLIBLE);
+    }
+    format!("<p class=\"note\">{}</p>\n<ul class=\"samples\">\n{items}</ul>\n", escape(&intro))
+}
+
+fn configuration(report: &Report) -> String {
+    let config = &report.config;
+    let table = |rows: &[(String, String)]| {
+        let row = |(name, value): &(String, String)| {
+            format!("<tr><th>{}</th><td>{}</td></tr>\n", escape(name), escape(value))
+        };
+        format!("<table>\n{}</table>\n", rows.iter().map(row).collect::<String>())
+    };
+    let mut rows = report.settings();
+    let adapter = &config.adapter;
+    rows.extend([
+        ("adapter".into(), adapter.name.clone()),
+        ("adapter kind".into(), format!("{:?}", adapter.kind).to_lowercase()),
+        ("backend, driver".into(), format!("{}, {}", adapter.backend, adapter.driver)),
+        ("shiftnet".into(), config.version.clone()),
+    ]);
+    let (left, right) = rows.split_at(rows.len().div_ceil(2));
+    format!("<div class=\"tables\">\n{}{}</div>\n", table(left), table(right))
+}
+
+const INFALLIBLE: &str = "a string takes everything";
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::Sample;
+    use super::*;
+    use crate::gpu::AdapterInfo;
+    use crate::train::run_dir::Config;
+    use crate::train::settings::Flags;
+
+    fn report(lines: &str) -> Report {
+        let mut adapter = AdapterInfo::host();
+        adapter.name = "<script>alert('a')</script>".into();
+        let settings = Flags::default().resolve().expect("defaults are legal");
+        Report {
+            run: "a\"b&c".into(),
+            config: Config { version: "0".into(), settings, adapter },
+            metrics: Metrics::parse(lines.as_bytes()).expect("valid lines"),
+            checkpoint: None,
+            samples: Err("no data in <here>".into()),
+        }
+    }
+
+    /// Elements are closed in the order in which they were opened.
+    fn assert_balanced(html: &str) {
+        const VOID: [&str; 4] = ["meta", "img", "br", "!DOCTYPE"];
+        let mut open = Vec::new();
+        for tag in html.split('<').skip(1).filter_map(|part| part.split_once('>')).map(|(tag, _)| tag) {
+            let name = tag.split([' ', '\n']).next().unwrap_or_default();
+            match name.strip_prefix('/') {
+                Some(name) => assert_eq!(open.pop(), Some(name), "{tag}"),
+                None if VOID.contains(&name) || tag.ends_with('/') => {}
+                None => open.push(name),
+            }
+        }
+        assert!(open.is_empty(), "{open:?} are not closed");
+    }
+
+    #[test]
+    fn what_comes_from_files_is_escaped() {
+        let mut report = report("");
+        let sample = |right| Sample {
+            address: "data:,".into(),
+            index: 3,
+            truth: "<truth>".into(),
+            predicted: "'\"&".into(),
+            right,
+        };
+        report.samples = Ok(Samples {
+            images: vec![sample(true), sample(false)],
+            right: 1,
+            looked_at: 2,
+            checkpoint: "<last>".into(),
+            adapter: "<host>".into(),
+        });
+        let page = render(&report);
+        for raw in ["<script", "<truth", "<host", "<last", "a\"b", "'\"&"] {
+            assert!(!page.contains(raw), "{raw}");
+        }
+        for escaped in ["&lt;script&gt;", "a&quot;b&amp;c", "&lt;truth&gt;, taken for &#39;&quot;&amp;"] {
+            assert!(page.contains(escaped), "{escaped}");
+        }
+        assert_balanced(&page);
+    }
+
+    #[test]
+    fn a_run_without_a_step_has_a_page() {
+        let page = render(&report(""));
+        assert!(page.contains("No step is logged yet") && page.contains("no data in &lt;here&gt;"));
+        assert!(!page.contains("<svg") && !page.contains("NaN") && page.contains("0 of 200"), "{page}");
+        assert_balanced(&page);
+    }
+
+    #[test]
+    fn a_run_with_one_epoch_has_all_sections() {
+        let own = r#""sign_flip_rate":0.1,"sparsity":0.5,"shift_histogram":[3,1]"#;
+        let lines = format!(
+            "{}\n{}",
+            r#"{"event":"step","step":2,"loss":2.5,"lr":0.3,"images_per_s":40.5}"#,
+            format_args!(
+                r#"{{"event":"epoch","epoch":0,"step":2,"train_loss":2,"train_top1":3,"val_loss":4,"val_top1":5,"val_top5":6,"images_per_s":7,{own},"layers":[{{"name":"l<1>",{own}}}]}}"#
+            )
+        );
+        let page = render(&report(&lines));
+        assert_eq!(page.matches("<svg").count(), 8);
+        assert!(page.contains("after 1 of 200 epochs at step 2") && page.contains("--layer0:"));
+        assert!(!page.contains("NaN") && !page.contains("http://") && !page.contains("l<1>"));
+        assert_balanced(&page);
+    }
+
+    #[test]
+    fn a_lost_run_says_so() {
+        let lines = r#"{"event":"step","step":7,"loss":null,"lr":0.3,"images_per_s":40.5}"#;
+        assert!(render(&report(lines)).contains("The loss was not finite at step 7."));
+    }
+
+    #[test]
+    fn sizes_for_people() {
+        assert_eq!(
+            [5, 999, 78_042, 1_000_000].map(grouped),
+            ["5", "999", "78\u{202f}042", "1\u{202f}000\u{202f}000"]
+        );
+        assert_eq!([512, 305_000, 44_600_000].map(bytes), ["0.5 KiB", "297.9 KiB", "42.53 MiB"]);
+    }
+}
