@@ -1,11 +1,10 @@
 //! The program: parse, call one command, map the error to an exit code.
 
-use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     quiet_mesa();
-    shiftnet::cli::run(shiftnet::cli::Cli::parse())
+    shiftnet::cli::run()
 }
 
 /// Without a desktop session, Mesa's device-select layer complains on the standard error stream that it finds

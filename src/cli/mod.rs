@@ -8,7 +8,8 @@ pub mod report;
 pub mod train;
 
 use crate::error::{Error, Result};
-use clap::{CommandFactory, Parser, Subcommand};
+use crate::train::Flags;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -42,8 +43,27 @@ pub enum Outcome {
     Interrupted,
 }
 
-/// Runs the command and prints its error, if any.
-pub fn run(cli: Cli) -> ExitCode {
+/// The command line, with the defaults of the settings in the help.
+fn command() -> clap::Command {
+    let defaults = Flags::default().resolve().expect("the defaults are legal");
+    let defaults = toml::to_string(&defaults).expect("settings are plain data");
+    let default = |name: &str| {
+        let line = defaults.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
+        line.map(|value| value.trim_matches('"').to_string())
+    };
+    let explain = |arg: clap::Arg| match (default(&arg.get_id().as_str().replace('_', "-")), arg.get_help()) {
+        (Some(value), Some(help)) => {
+            let help = format!("{help} [default: {value}]");
+            arg.help(help)
+        }
+        _ => arg,
+    };
+    Cli::command().mut_subcommand("train", |train| train.mut_args(explain))
+}
+
+/// Parses the arguments, runs their command and prints its error, if any.
+pub fn run() -> ExitCode {
+    let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
     let filter = tracing_subscriber::EnvFilter::try_from_env("SHIFTNET_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("off"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
@@ -53,7 +73,10 @@ pub fn run(cli: Cli) -> ExitCode {
         Some(Command::Eval(args)) => eval::run(&args),
         Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Report(args)) => report::run(&args),
-        None => print(&Cli::command().render_help().ansi().to_string()).map(|()| Outcome::Done),
+        None => command()
+            .print_help()
+            .map(|()| Outcome::Done)
+            .map_err(|e| Error::io("write", "the standard output", e)),
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
