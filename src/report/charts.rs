@@ -19,6 +19,7 @@ pub struct Figure {
 const TRAIN: Ink = Ink::Series(0);
 const TEST: Ink = Ink::Series(1);
 const TEST_TOP5: Ink = Ink::Series(2);
+const TRAIN_EPOCH: Ink = Ink::Series(3);
 
 /// Points of a curve at most; of more, neighbours are averaged.
 const POINTS: usize = 600;
@@ -66,28 +67,40 @@ pub fn size_names(shifts: usize) -> Vec<String> {
     std::iter::once("0".to_string()).chain((0..shifts).map(size)).collect()
 }
 
+/// A test loss this many times above every training loss is cut off: it would flatten the rest.
+const CUT: f64 = 2.0;
+
+/// From so many epochs on, their means are the smooth curve of the training loss.
+const ENOUGH: usize = 4;
+
 fn loss(metrics: &Metrics) -> Option<Figure> {
     let steps: Vec<_> = metrics.steps.iter().map(|s| (s.step as f64, s.loss)).collect();
     let mut lines = measured(&steps, TRAIN);
-    let mut keys = match lines.is_empty() {
-        true => vec![],
-        false if lines.len() > 1 => vec![(TRAIN, "training steps (smoothed)".to_string())],
-        false => vec![(TRAIN, "training steps".to_string())],
-    };
-    if !metrics.epochs.is_empty() {
-        lines.push(line(&metrics.epochs, |e| e.train_loss, TEST_TOP5));
-        lines.push(line(&metrics.epochs, |e| e.val_loss, TEST));
-        keys.push((TEST_TOP5, "training, mean of the epoch".into()));
-        keys.push((TEST, "test".into()));
+    if metrics.epochs.len() >= ENOUGH {
+        lines.truncate(1);
     }
-    // The few steps above everything else (the first, or a spike) would flatten the rest.
-    let high = lines.iter().filter(|l| l.opacity == 1.0).flat_map(|l| &l.points).map(|p| p.1);
-    let y_range = range_of(high, true);
-    figure(
-        "Loss",
-        &keys,
-        LineChart { label: "Loss over steps", y_unit: "cross-entropy (nat)", y_range, lines, mark: None },
-    )
+    let smooth = if lines.len() > 1 { ", smoothed" } else { "" };
+    let mut keys = vec![(TRAIN, format!("training steps{smooth}"))];
+    keys.truncate(lines.len().min(1));
+    let highest = |lines: &[Line]| {
+        let solid = lines.iter().filter(|l| l.opacity == 1.0).flat_map(|l| &l.points);
+        solid.map(|p| p.1).fold(0.0, f64::max)
+    };
+    let mut high = highest(&lines);
+    if !metrics.epochs.is_empty() {
+        lines.push(line(&metrics.epochs, |e| e.train_loss, TRAIN_EPOCH));
+        let cut = CUT * highest(&lines);
+        lines.push(line(&metrics.epochs, |e| e.val_loss, TEST));
+        high = highest(&lines);
+        keys.push((TRAIN_EPOCH, "training epochs".into()));
+        keys.push((
+            TEST,
+            if high > cut { format!("test (cut off, up to {high:.4})") } else { "test".into() },
+        ));
+        high = high.min(cut);
+    }
+    let (label, y_range) = ("Loss over steps", range_of([0.0, high].into_iter(), true));
+    figure("Loss", &keys, LineChart { label, y_unit: "cross-entropy (nat)", y_range, lines, mark: None })
 }
 
 fn accuracy(metrics: &Metrics) -> Option<Figure> {
@@ -158,7 +171,9 @@ fn by_layer(
             Some((e.step as f64, of(&layer.weights)))
         };
         let points = averaged(&metrics.epochs.iter().filter_map(at).collect::<Vec<_>>());
-        Line { points, ink: Ink::Layer(i as u8), opacity: 1.0, width: 1.4, dots: true }
+        // Dots would hide so many lines; a single point is a dot.
+        let dots = points.len() == 1;
+        Line { points, ink: Ink::Layer(i as u8), opacity: 1.0, width: 1.4, dots }
     };
     let mut lines: Vec<Line> = names.iter().enumerate().map(curve).collect();
     let y_range = range_of(lines.iter().flat_map(|l| &l.points).map(|p| p.1), true);
@@ -184,8 +199,9 @@ fn measured(points: &[(f64, f64)], ink: Ink) -> Vec<Line> {
     let line = |points, opacity, width| Line { points, ink, opacity, width, dots: false };
     match points.len() {
         0 => vec![],
-        n if n <= NOISY => vec![Line { dots: true, ..line(raw, 1.0, 1.4) }],
-        n => vec![line(raw, 0.28, 1.0), line(averaged(&smooth(points, n as f64 / 60.0)), 1.0, 1.6)],
+        1 => vec![Line { dots: true, ..line(raw, 1.0, 1.4) }],
+        n if n <= NOISY => vec![line(raw, 1.0, 1.2)],
+        n => vec![line(raw, 0.4, 1.0), line(averaged(&smooth(points, n as f64 / 60.0)), 1.0, 1.6)],
     }
 }
 
@@ -255,6 +271,22 @@ mod tests {
 
     fn metrics(lines: &str) -> Metrics {
         Metrics::parse(lines.as_bytes()).expect("valid lines")
+    }
+
+    #[test]
+    fn a_test_loss_far_above_the_training_loss_is_cut_off() {
+        let epoch = |number, val_loss| {
+            format!(
+                r#"{{"event":"epoch","epoch":{number},"step":{},"train_loss":2,"train_top1":3,"val_loss":{val_loss},"val_top1":5,"val_top5":6,"images_per_s":7}}"#,
+                number + 1
+            )
+        };
+        let legend = |first: f64| {
+            let metrics = metrics(&[epoch(0, first), epoch(1, 3.0)].join("\n"));
+            loss(&metrics).expect("two epochs").legend
+        };
+        assert!(legend(4500.0).contains("test (cut off, up to 4500.0000)"), "{}", legend(4500.0));
+        assert!(!legend(3.5).contains("cut off"));
     }
 
     fn titles(figures: &[Figure]) -> Vec<&str> {

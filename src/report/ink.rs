@@ -8,7 +8,7 @@ use std::fmt::Write;
 pub enum Ink {
     Text,
     Grid,
-    /// A series: 0 training, 1 test, 2 a second one of the test images.
+    /// A series: 0 training steps, 1 test, 2 test top-5, 3 training epochs.
     Series(u8),
     /// A layer, by its place in the network.
     Layer(u8),

@@ -42,6 +42,10 @@ pub fn write(directory: &Path, adapter: Option<&str>) -> Result<PathBuf> {
         Ok(Some(checkpoint)) => {
             let samples = match samples::collect(&config, &checkpoint, adapter) {
                 Err(e @ Error::Adapter { .. }) if adapter.is_some() => return Err(e),
+                Err(Error::Data { path, problem, .. }) => Err(format!(
+                    "The test images are not where the run had them: {} {problem}.",
+                    path.display()
+                )),
                 samples => samples.map_err(|e| format!("There are no images here: {e}")),
             };
             (Some(checkpoint), samples)

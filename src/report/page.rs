@@ -57,9 +57,9 @@ fn section(title: &str, body: String) -> String {
 fn head(report: &Report) -> String {
     let mut tiles = String::new();
     for (name, value, more) in tiles_of(report) {
-        write!(
+        writeln!(
             tiles,
-            "<div class=\"tile\"><dt>{}</dt><dd class=\"value\">{}</dd><dd class=\"more\">{}</dd></div>\n",
+            "<div class=\"tile\"><dt>{}</dt><dd class=\"value\">{}</dd><dd class=\"more\">{}</dd></div>",
             escape(&name),
             escape(&value),
             escape(&more)
@@ -87,7 +87,7 @@ fn status(report: &Report) -> String {
         (step, _) if done < epochs => {
             format!("Stopped, or still running, after {done} of {epochs} epochs at step {step}.")
         }
-        (step, _) => format!("{done} epochs, {step} steps."),
+        (step, _) => format!("Epochs: {done}. Steps: {step}."),
     };
     format!("Run {} on {}. {far}", report.run, report.config.adapter.name)
 }
@@ -102,17 +102,17 @@ fn tiles_of(report: &Report) -> Vec<(String, String, String)> {
         tile("Best test top-1", format!("{:.2} %", best.val_top1), more);
     }
     if let Some(last) = metrics.epochs.last() {
-        let more = format!("test {:.4}, top-1 {:.2} %", last.val_loss, last.val_top1);
-        tile("Training loss, last epoch", format!("{:.4}", last.train_loss), more);
+        let more = format!("last epoch; test {:.4}", last.val_loss);
+        tile("Training loss", format!("{:.4}", last.train_loss), more);
     } else if let Some(last) = metrics.steps.last() {
-        tile("Training loss, last step", format!("{:.4}", last.loss), format!("step {}", last.step));
+        tile("Training loss", format!("{:.4}", last.loss), format!("step {}", last.step));
     }
     let done = metrics.epochs.last().map_or(0, |e| e.epoch + 1);
     let steps = format!("{} steps", metrics.last_step());
     tile("Epochs", format!("{done} of {}", report.config.settings.epochs), steps);
     if let Some(speed) = metrics.images_per_s() {
         let digits = if speed < 100.0 { 1 } else { 0 };
-        tile("Training speed", format!("{speed:.digits$} images/s"), "without evaluation".into());
+        tile("Training speed", format!("{speed:.digits$}"), "images a second".into());
     }
     if let Some(checkpoint) = &report.checkpoint {
         let [full, packed] = checkpoint.bytes();
@@ -124,7 +124,7 @@ fn tiles_of(report: &Report) -> Vec<(String, String, String)> {
             MethodName::S3 => {
                 let bits = checkpoint.method.bits;
                 tile("Weights", grouped(checkpoint.parameters), format!("{share} of them at {bits} bits"));
-                let more = format!("{} as f32: {:.1} times", bytes(full), full as f64 / packed.max(1) as f64);
+                let more = format!("as f32 {}: {:.1} times", bytes(full), full as f64 / packed.max(1) as f64);
                 tile("Size", bytes(packed), more);
             }
         }
@@ -188,13 +188,14 @@ fn samples(samples: &Result<Samples, String>) -> String {
         Err(why) => return format!("<p class=\"note\">{}</p>\n", escape(why)),
     };
     let wrong = samples.images.iter().filter(|s| !s.right).count();
+    let (looked_at, shown) = (samples.looked_at, samples.images.len());
+    let more = match wrong * looked_at > (looked_at - samples.right) * shown {
+        true => ", more than their share",
+        false => "",
+    };
     let intro = format!(
-        "{} of the first {} test images are right ({} on {}). Shown are {}, {wrong} of them wrong: more than their share.",
-        samples.right,
-        samples.looked_at,
-        samples.checkpoint,
-        samples.adapter,
-        samples.images.len(),
+        "{} of the first {looked_at} test images are right ({} on {}). Of the {shown} shown, {wrong} are wrong{more}.",
+        samples.right, samples.checkpoint, samples.adapter,
     );
     let mut items = String::new();
     for sample in &samples.images {
@@ -207,9 +208,9 @@ fn samples(samples: &Result<Samples, String>) -> String {
                 format!("<strong>✗ {predicted}</strong><br><span class=\"muted\">is {truth}</span>"),
             ),
         };
-        write!(
+        writeln!(
             items,
-            "<li class=\"{class}\"><img src=\"{}\" alt=\"{alt}\" title=\"test image {}\">{text}</li>\n",
+            "<li class=\"{class}\"><img src=\"{}\" alt=\"{alt}\" title=\"test image {}\">{text}</li>",
             sample.address, sample.index
         )
         .expect(INFALLIBLE);

@@ -60,8 +60,12 @@ pub fn ticks(range: &Range<f64>, count: usize) -> (Vec<f64>, usize) {
     let span = (range.end - range.start).abs().max(f64::MIN_POSITIVE);
     let rough = span / count.max(1) as f64;
     let power = 10f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|s| *s >= 0.999 * rough);
-    let step = step.unwrap_or(10.0 * power);
+    let step = match rough / power {
+        m if m < 1.5 => power,
+        m if m < 3.5 => 2.0 * power,
+        m if m < 7.5 => 5.0 * power,
+        _ => 10.0 * power,
+    };
     let decimals = (-(step * 1.001).log10().floor()).max(0.0) as usize;
     let first = (range.start / step - 1e-6).ceil() as i64;
     let last = (range.end / step + 1e-6).floor() as i64;
@@ -245,7 +249,7 @@ pub fn stacked(label: &str, layers: &[(&str, Vec<f64>)]) -> String {
     let height = (16.0 * layers.len() as f64 + 52.0).max(HEIGHT.into());
     let longest = layers.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     svg(label, height, |area| {
-        let left = (5.2 * longest as f64 + 14.0).min(200.0);
+        let left = (5.5 * longest as f64 + 14.0).min(200.0);
         let y = Axis::names(layers.iter().rev().map(|(name, _)| *name));
         let mut chart = frame(area, left, Axis::numbers(0.0..100.0, 5), y);
         mesh(&mut chart.configure_mesh())
@@ -289,8 +293,11 @@ mod tests {
     fn ticks_are_round_and_tell_each_other_apart() {
         assert_eq!(ticked(0.0..100.0, 5), ["0", "20", "40", "60", "80", "100"]);
         assert_eq!(ticked(0.3..2.4, 5), ["0.5", "1.0", "1.5", "2.0"]);
-        assert_eq!(ticked(0.0..0.0013, 5), ["0.0000", "0.0005", "0.0010"]);
-        assert_eq!(ticked(0.0..78_000.0, 6), ["0", "20000", "40000", "60000"]);
+        assert_eq!(
+            ticked(0.0..0.0013, 5),
+            ["0.0000", "0.0002", "0.0004", "0.0006", "0.0008", "0.0010", "0.0012"]
+        );
+        assert_eq!(ticked(0.0..78_000.0, 4), ["0", "20000", "40000", "60000"]);
         assert_eq!(ticked(-1.0..1.0, 4), ["-1.0", "-0.5", "0.0", "0.5", "1.0"]);
     }
 
