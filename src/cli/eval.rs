@@ -84,11 +84,8 @@ pub fn run(args: &Args) -> Result<Outcome> {
         true => Some(RunDir::new(&args.path).config()?.settings),
         false => None,
     };
-    let mut stated = None;
-    if checkpoint::is_checkpoint(&file) {
-        let (_, progress) = checkpoint::read(&file)?;
-        stated = Some(progress.settings);
-    }
+    let (tensors, progress) = checkpoint::read_weights(&file)?;
+    let stated = progress.map(|progress| progress.settings);
     let from_file = |key: &str| stated.as_ref().and_then(|s| s[key].as_str().map(str::to_string));
     let arch = match (args.arch, from_file("arch")) {
         (Some(arch), _) => arch,
@@ -104,7 +101,6 @@ pub fn run(args: &Args) -> Result<Outcome> {
         Some("a") => Some(Shortcut::A),
         _ => None,
     });
-    let tensors = weights::read(&file)?;
     check_method(args, weights::method_of(&tensors), &file)?;
     let plain = weights::discretize(tensors)
         .map_err(|problem| Error::checkpoint(&file, problem, "Give a file with all latents of each layer"))?;

@@ -20,8 +20,8 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<Outcome> {
     let file = run_dir::weights_file(&args.path, args.last);
-    if checkpoint::is_checkpoint(&file) {
-        let (_, progress) = checkpoint::read(&file)?;
+    let (tensors, progress) = checkpoint::read_weights(&file)?;
+    if let Some(progress) = progress {
         let name = |key: &str| progress.settings[key].as_str().unwrap_or("?").to_string();
         print(&format!(
             "checkpoint of {} shortcut {} on {}: step {}, epoch {}{}",
@@ -33,7 +33,6 @@ pub fn run(args: &Args) -> Result<Outcome> {
             progress.best.map_or(String::new(), |best| format!(", best top-1 {best:.2} %"))
         ))?;
     }
-    let tensors = weights::read(&file)?;
     let method = weights::method_of(&tensors);
     let plain = weights::discretize(tensors.clone())
         .map_err(|problem| Error::checkpoint(&file, problem, "Give a file with all latents of each layer"))?;

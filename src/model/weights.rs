@@ -13,7 +13,11 @@ use std::path::Path;
 /// # Errors
 /// [`Error::Checkpoint`] where the file is not safetensors, or two of its names mean the same tensor.
 pub fn read(path: &Path) -> Result<Tensors> {
-    let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+    parse(path, &std::fs::read(path).map_err(|e| Error::io("read", path, e))?)
+}
+
+/// [`read`] of a file's `bytes`; `path` is for errors.
+pub fn parse(path: &Path, bytes: &[u8]) -> Result<Tensors> {
     let foreign = |problem: String| {
         Error::checkpoint(
             path,
@@ -21,7 +25,7 @@ pub fn read(path: &Path) -> Result<Tensors> {
             "Give a safetensors file with a ResNet's weights, or a run's directory",
         )
     };
-    let file = SafeTensors::deserialize(&bytes)
+    let file = SafeTensors::deserialize(bytes)
         .map_err(|e| foreign(format!("is not a whole safetensors file ({e})")))?;
     let mut tensors = Tensors::new();
     for (name, view) in file.tensors() {

@@ -6,9 +6,9 @@ use crate::error::{Error, Result};
 use crate::method::Method;
 use crate::model::state::Tensors;
 use crate::model::weights;
-use crate::train::RunDir;
 use crate::train::evaluate::{Evaluator, Verdict};
 use crate::train::run_dir::{Config, weights_file};
+use crate::train::{RunDir, checkpoint};
 use base64::Engine as _;
 use std::path::{Path, PathBuf};
 
@@ -64,7 +64,7 @@ impl Checkpoint {
         if !path.exists() {
             return Ok(None);
         }
-        let latents = weights::read(&path)?;
+        let (latents, _) = checkpoint::read_weights(&path)?;
         let method = weights::method_of(&latents);
         let planes: Vec<String> =
             latents.keys().filter(|name| name.ends_with(".weight_sign")).cloned().collect();

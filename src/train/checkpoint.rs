@@ -5,6 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::model::state::Tensors;
+use crate::model::weights;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
@@ -113,10 +114,25 @@ pub fn read(path: &Path) -> Result<(Tensors, Progress)> {
     decode(&bytes).map_err(|problem| Error::checkpoint(path, problem, REMEDY))
 }
 
-/// Whether the file has a checkpoint's metadata, intact or not.
-pub fn is_checkpoint(path: &Path) -> bool {
-    std::fs::read(path)
-        .is_ok_and(|bytes| header_len(&bytes).and_then(|end| crc_digits(&bytes[..end])).is_some())
+/// Reads the weights of a file under torchvision's names (see [`weights::read`]). Where it is a checkpoint, its
+/// checksums are checked, and its progress is returned too.
+///
+/// # Errors
+/// [`Error::Checkpoint`] where the file is damaged or foreign.
+pub fn read_weights(path: &Path) -> Result<(Tensors, Option<Progress>)> {
+    let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+    let progress = match is_checkpoint(&bytes) {
+        true => Some(decode(&bytes).map_err(|problem| Error::checkpoint(path, problem, REMEDY))?.1),
+        false => None,
+    };
+    Ok((weights::parse(path, &bytes)?, progress))
+}
+
+/// Whether the bytes have a checkpoint's metadata, intact or not.
+fn is_checkpoint(bytes: &[u8]) -> bool {
+    const NAMED: &[u8] = br#"{"__metadata__":{"shiftnet":"#;
+    let header = header_len(bytes).map(|end| &bytes[..end]);
+    header.is_some_and(|h| crc_digits(h).is_some() || h.windows(NAMED.len()).any(|window| window == NAMED))
 }
 
 fn decode(bytes: &[u8]) -> Result<(Tensors, Progress), String> {
@@ -182,6 +198,9 @@ mod tests {
                 let mut damaged = bytes.clone();
                 damaged[i] ^= 1 << bit;
                 assert!(decode(&damaged).is_err(), "byte {i}, bit {bit} of {}", bytes.len());
+                // What only reads weights recognizes the damage too, or finds no safetensors file.
+                let plain = SafeTensors::deserialize(&damaged).is_ok();
+                assert!(is_checkpoint(&damaged) || !plain, "byte {i}, bit {bit} of {}", bytes.len());
             }
         }
     }

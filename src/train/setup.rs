@@ -113,7 +113,7 @@ impl Setup {
     }
 
     fn initial_from(&self, path: &Path) -> Result<Tensors> {
-        let mut tensors = weights::read(path)?;
+        let (mut tensors, _) = checkpoint::read_weights(path)?;
         if self.network.options.method.family().is_none() {
             tensors =
                 weights::discretize(tensors).map_err(|problem| Error::checkpoint(path, problem, REMEDY))?;
