@@ -1,0 +1,119 @@
+//! What the commands print where all is well.
+
+use crate::{files, finished, shiftnet, small, stderr, stdout, succeed, temporary, text};
+use serde_json::Value;
+
+fn json(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+}
+
+#[test]
+fn eval_as_json() {
+    let before = files(finished());
+    for run in [text(finished()), text(&finished().join("last.safetensors"))] {
+        let output = succeed(&["eval", run, "--json", "--limit", "30", "--seed", "0"]);
+        let lines: Vec<String> = stdout(&output).lines().map(str::to_string).collect();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        let score = json(&lines[0]);
+        let number = |key: &str| score[key].as_f64().unwrap_or_else(|| panic!("{key} of {score}"));
+        let [top1, top5] = ["top1", "top5"].map(number);
+        assert!(0.0 <= top1 && top1 <= top5 && top5 <= 100.0 && number("loss") > 0.0, "{score}");
+        assert_eq!(score["images"], 30);
+        assert!(output.stderr.is_empty(), "{}", stderr(&output));
+    }
+    assert!(files(finished()) == before, "something was written");
+}
+
+/// Both engines, and any batch, find the same.
+#[test]
+fn eval_does_not_depend_on_the_batch_or_the_engine() {
+    let run = text(finished());
+    let score = |more: &[&str]| {
+        let output =
+            succeed(&[&["eval", run, "--json", "--limit", "23", "--checkpoint", "last"], more].concat());
+        json(&stdout(&output))
+    };
+    let one = score(&["-b", "1"]);
+    for other in [score(&["-b", "7"]), score(&["-b", "100"]), score(&["--adapter", "host"])] {
+        assert_eq!((&one["top1"], &one["images"]), (&other["top1"], &other["images"]));
+        let [a, b] = [&one, &other].map(|score| score["loss"].as_f64().expect("a number"));
+        assert!((a - b).abs() <= 1e-4 * a, "{a} and {b}");
+    }
+}
+
+#[test]
+fn train_as_json() {
+    let directory = temporary();
+    let run = directory.path().join("run");
+    let output = succeed(&small(&run, &["--json", "--checkpoint-every", "1"]));
+    assert!(output.stderr.is_empty(), "{}", stderr(&output));
+    let events: Vec<Value> = stdout(&output).lines().map(json).collect();
+    let names: Vec<_> = events.iter().map(|event| event["event"].as_str().expect("a name")).collect();
+    let epoch = ["step", "checkpoint", "step", "epoch", "checkpoint"];
+    assert_eq!(names, [&epoch[..], &epoch[..], &["end"]].concat());
+    // What is in the metrics is what was printed, and what the specification lists.
+    let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).expect("metrics");
+    let metrics: Vec<Value> = metrics.lines().map(json).collect();
+    let kept: Vec<&Value> = events.iter().filter(|e| e["event"] == "step" || e["event"] == "epoch").collect();
+    assert_eq!(metrics.iter().collect::<Vec<_>>(), kept);
+    for line in &metrics {
+        let step = ["epoch", "step", "loss", "lr", "images_per_s"];
+        let epoch = [
+            "epoch",
+            "step",
+            "train_loss",
+            "train_top1",
+            "val_loss",
+            "val_top1",
+            "val_top5",
+            "images_per_s",
+            "sign_flip_rate",
+            "sparsity",
+        ];
+        let keys = if line["event"] == "step" { &step[..] } else { &epoch[..] };
+        assert!(keys.iter().all(|key| line[key].is_number()), "{line}");
+    }
+    let layers = metrics[2]["layers"].as_array().expect("layers of S³ weights");
+    assert_eq!(layers.len(), 8, "6 convolutions and 2 shortcuts");
+    assert!(layers.iter().all(|layer| layer["shift_histogram"].as_array().is_some_and(|h| h.len() == 3)));
+}
+
+#[test]
+fn inspect_and_devices() {
+    let output = succeed(&["inspect", text(finished())]);
+    for word in
+        ["checkpoint of resnet8 shortcut B on synthetic: step", "layer1.0.conv1.weight", "16x16x3x3", "total"]
+    {
+        assert!(stdout(&output).contains(word), "{word}: {}", stdout(&output));
+    }
+    let devices = json(&stdout(&succeed(&["devices", "--json"])));
+    let devices = devices.as_array().expect("an array");
+    assert_eq!(devices.last().expect("the host at least")["name"], "host");
+    assert!(devices.iter().filter(|device| device["default"] == true).count() <= 1);
+}
+
+/// On a log, or with --quiet: nothing but plain lines, or nothing.
+#[test]
+fn plain_output() {
+    let directory = temporary();
+    let out = directory.path().join("run");
+    let output = succeed(&small(&out, &["--max-steps", "1"]));
+    let log = stderr(&output);
+    for line in ["adapter ", "resnet8 shortcut B, S³ 3-bit, ", "epoch 1/2 step 1/2 loss ", "done in "] {
+        assert!(log.lines().any(|found| found.starts_with(line)), "{line}: {log}");
+    }
+    assert!(!log.contains('\u{1b}') && !log.contains('\r') && output.stdout.is_empty(), "{log}");
+    let output = succeed(&small(&out, &["--max-steps", "1", "--quiet", "--overwrite"]));
+    assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{}", stderr(&output));
+    let version = shiftnet(&["--version"]);
+    assert!(stdout(&version).starts_with("shiftnet "), "{}", stdout(&version));
+}
+
+/// A reader that goes away is no error.
+#[test]
+#[cfg(unix)]
+fn a_closed_pipe() {
+    let mut child = crate::command(&["inspect", text(finished())]).spawn().expect("it starts");
+    drop(child.stdout.take());
+    assert!(child.wait().expect("it ends").success());
+}

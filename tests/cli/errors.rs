@@ -1,0 +1,232 @@
+//! Mistakes in the arguments, the data and the adapter: one table.
+
+use crate::{assert_refused, command, files, finished, shiftnet, small, stdout, temporary, text};
+use std::path::{Path, PathBuf};
+
+/// A CIFAR-10 directory with four images a file, and `changed` in place of one of them.
+fn cifar(directory: &Path, name: &str, changed: Option<(&str, Vec<u8>)>) -> PathBuf {
+    let path = directory.join(name);
+    std::fs::create_dir(&path).expect("a new directory");
+    for file in ["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"]
+    {
+        std::fs::write(path.join(format!("{file}.bin")), records(4)).expect("a small file");
+    }
+    if let Some((file, bytes)) = changed {
+        std::fs::write(path.join(file), bytes).expect("a small file");
+    }
+    path
+}
+
+/// Images of CIFAR-10's layout.
+fn records(count: usize) -> Vec<u8> {
+    (0..count * 3073).map(|i| if i % 3073 == 0 { (i / 3073 % 10) as u8 } else { (i % 251) as u8 }).collect()
+}
+
+#[test]
+fn settings_out_of_bounds() {
+    let directory = temporary();
+    let out = directory.path().join("run");
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["-a", "resnet21"], &["resnet21", "Did you mean `resnet20`?"]),
+        (&["-a", "vgg16"], &["`vgg16`", "resnet8", "resnet152"]),
+        (&["-a", "resnet18", "--shortcut", "a"], &["resnet18 has no shortcut A", "--shortcut b"]),
+        (&["--bits", "7"], &["--bits is 7", "2, 3, 4 or 5"]),
+        (&["--bits", "three"], &["three", "--bits"]),
+        (&["-b", "0"], &["--batch-size is 0", "at least 1"]),
+        (&["-b", "-4"], &["-4"]),
+        (&["-b", "2000000"], &["--batch-size is 2000000", "at most 1048576"]),
+        (&["--lr", "-0.1"], &["--lr is -0.1", "positive"]),
+        (&["--lr", "0"], &["--lr is 0", "positive"]),
+        (&["--lr", "nan"], &["--lr is NaN", "positive"]),
+        (&["--lr", "inf"], &["--lr is inf", "positive"]),
+        (&["--lr", "fast"], &["fast", "--lr"]),
+        (&["--momentum", "1"], &["--momentum is 1"]),
+        (&["--wd", "-1"], &["--wd is -1"]),
+        (&["--alpha", "nan"], &["--alpha is NaN"]),
+        (&["--epochs", "0"], &["--epochs is 0", "at least 1"]),
+        (&["--log-every", "0"], &["--log-every is 0"]),
+        (&["--checkpoint-every", "0"], &["--checkpoint-every is 0"]),
+        (&["--limit", "0"], &["--limit is 0"]),
+        (&["--limit-val", "0"], &["--limit-val is 0"]),
+        (&["--limit", "3"], &["--limit", "3 training images", "one batch of 4", "--batch-size"]),
+        (&["--accumulate", "3"], &["--accumulate is 3 micro-batches of a batch of 4", "divisor"]),
+        (&["--accumulate", "0"], &["--accumulate is 0"]),
+        (&["--seed", "18446744073709551615"], &["--seed", "at most"]),
+        (&["--bach-size", "4"], &["--bach-size", "'--batch-size'"]),
+        (&["--init", "densest"], &["densest", "dense"]),
+        (&["--method", "s4"], &["s4", "s3"]),
+        (&["--dataset", "cifar100"], &["cifar100", "cifar10"]),
+        (&["--dataset", "cifar10"], &["needs --data", "cifar-10-binary.tar.gz"]),
+    ];
+    for (arguments, expected) in cases {
+        // A flag of the case takes the place of the small run's own.
+        let own = |flag: &str| !arguments.contains(&flag);
+        let mut line = vec!["train", "--out", text(&out)];
+        for pair in
+            [["-a", "resnet8"], ["-b", "4"], ["--limit", "8"], ["--limit-val", "8"], ["--epochs", "2"]]
+        {
+            if own(pair[0]) {
+                line.extend(pair);
+            }
+        }
+        line.extend_from_slice(arguments);
+        assert_refused(&format!("{arguments:?}"), &shiftnet(&line), 2, expected);
+        assert!(!out.exists(), "{arguments:?} wrote");
+    }
+}
+
+#[test]
+fn words_that_are_not_commands() {
+    let cases: &[(&[&str], i32, &[&str])] = &[
+        (&["trian"], 2, &["'trian'", "'train'"]),
+        (&["evla", "x"], 2, &["'evla'", "'eval'"]),
+        (&["eval"], 2, &["RUN|FILE"]),
+        (&["eval", "x", "--jsno"], 2, &["'--json'"]),
+        (&["train", "--resume"], 2, &["--resume DIR", "--out DIR"]),
+        (&["train", "--resume", "x", "--overwrite"], 2, &["--overwrite"]),
+        (&["train", "--resume", "/no/such/run"], 1, &["/no/such/run", "holds no run"]),
+        (&["eval", "/no/such/file"], 1, &["/no/such/file", "Check the path"]),
+        (&["eval", "/no/such/file", "-b", "0"], 2, &["--batch-size is 0"]),
+        (&["inspect", "/no/such/file"], 1, &["/no/such/file", "Check the path"]),
+        (&["train", "--config", "/no/such/file"], 1, &["/no/such/file", "Check the path"]),
+    ];
+    for (arguments, code, expected) in cases {
+        assert_refused(&format!("{arguments:?}"), &shiftnet(arguments), *code, expected);
+    }
+    let help = shiftnet(&[]);
+    assert!(help.status.success() && help.stderr.is_empty());
+    for word in ["Usage:", "train", "eval", "inspect", "devices", "report"] {
+        assert!(stdout(&help).contains(word), "{word}");
+    }
+}
+
+#[test]
+fn configuration_files() {
+    let directory = temporary();
+    let out = directory.path().join("run");
+    let config = directory.path().join("config.toml");
+    let cases: &[(&str, &[&str])] = &[
+        ("learning-rate = 1", &["config.toml", "learning-rate"]),
+        ("lr = 'fast'", &["config.toml", "lr"]),
+        ("arch = 'resnet9'", &["config.toml", "resnet9", "Did you mean `resnet8`?"]),
+        ("bits = 9", &["--bits is 9"]),
+        ("lr = ", &["config.toml"]),
+    ];
+    for (lines, expected) in cases {
+        std::fs::write(&config, lines).expect("a small file");
+        let output = shiftnet(&["train", "--config", text(&config), "--out", text(&out)]);
+        assert_refused(lines, &output, 2, expected);
+        assert!(!out.exists(), "{lines} wrote");
+    }
+}
+
+#[test]
+fn damaged_data() {
+    let directory = temporary();
+    let at = directory.path();
+    let mut label = records(4);
+    label[3073] = 10;
+    let broken = |name, file, bytes| cifar(at, name, Some((file, bytes)));
+    let missing = cifar(at, "missing", None);
+    std::fs::remove_file(missing.join("data_batch_3.bin")).expect("it was there");
+    let archive = at.join("cut.tar.gz");
+    std::fs::write(&archive, [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1, 2, 3]).expect("a small file");
+    let text_file = at.join("notes.txt");
+    std::fs::write(&text_file, "not a dataset").expect("a small file");
+    let cases: &[(PathBuf, &[&str])] = &[
+        (at.join("nowhere"), &["nowhere: cannot be read"]),
+        (missing, &["data_batch_3.bin: cannot be read"]),
+        (
+            broken("empty", "data_batch_2.bin", vec![]),
+            &["data_batch_2.bin: has 0 bytes", "3073-byte records"],
+        ),
+        (broken("cut", "data_batch_2.bin", records(4)[..9000].to_vec()), &["has 9000 bytes"]),
+        (broken("label", "data_batch_5.bin", label), &["data_batch_5.bin: label 10 of image 1", "0 to 9"]),
+        (broken("test", "test_batch.bin", records(4)[1..].to_vec()), &["test_batch.bin: has 12291 bytes"]),
+        (
+            broken("other", "data_batch_1.bin", records(10_000)),
+            &["data_batch_1.bin: has md5", "damaged or another"],
+        ),
+        (archive, &["cut.tar.gz: is neither a directory nor cifar-10-binary.tar.gz, whole"]),
+        (text_file, &["notes.txt: is neither a directory nor"]),
+    ];
+    let out = at.join("run");
+    for (data, expected) in cases {
+        let more = ["--dataset", "cifar10", "--data", text(data)];
+        let output = shiftnet(&small(&out, &more));
+        assert_refused(
+            text(data),
+            &output,
+            1,
+            &[expected, &["www.cs.toronto.edu/~kriz/cifar.html"][..]].concat(),
+        );
+        assert!(!out.exists(), "{} wrote", data.display());
+    }
+    // Whole but short files are a note, not an error.
+    let whole = cifar(at, "whole", None);
+    let more = ["--dataset", "cifar10", "--data", text(&whole), "--max-steps", "1"];
+    let output = crate::succeed(&small(&out, &more));
+    assert!(crate::stderr(&output).contains("test_batch.bin holds 4 images, not 10,000"));
+}
+
+#[test]
+fn adapters() {
+    let directory = temporary();
+    let out = directory.path().join("run");
+    let unknown = shiftnet(&small(&out, &["--adapter", "Voodoo2"]));
+    assert_refused(
+        "an unknown name",
+        &unknown,
+        1,
+        &["no adapter matches `Voodoo2`", "host", "shiftnet devices"],
+    );
+    let unknown = shiftnet(&small(&out, &["--adapter", "99"]));
+    assert_refused("an index too large", &unknown, 1, &["no adapter matches `99`", "shiftnet devices"]);
+    let none: &[&[(&str, &str)]] = &[
+        &[("WGPU_BACKEND", if cfg!(target_vendor = "apple") { "dx12" } else { "metal" })],
+        &[
+            ("WGPU_BACKEND", "vulkan"),
+            ("VK_DRIVER_FILES", "/nonexistent"),
+            ("VK_ICD_FILENAMES", "/nonexistent"),
+        ],
+    ];
+    for variables in &none[..if cfg!(target_os = "linux") { 2 } else { 1 }] {
+        let output = command(&small(&out, &[])).envs(variables.iter().copied()).output().expect("it starts");
+        let expected =
+            ["no Vulkan, Metal or DX12 adapter was found", "mesa-vulkan-drivers", "--adapter host"];
+        assert_refused(&format!("{variables:?}"), &output, 1, &expected);
+        assert!(!out.exists(), "{variables:?} wrote");
+        // The host needs none.
+        let mut devices = command(&["devices"]);
+        let output = devices.envs(variables.iter().copied()).output().expect("it starts");
+        assert!(output.status.success() && stdout(&output).contains("host"), "{}", crate::stderr(&output));
+    }
+}
+
+/// A buffer that the adapter cannot bind is named, with the flags that help, before anything is written.
+#[test]
+fn batches_too_large_for_the_adapter() {
+    let directory = temporary();
+    let out = directory.path().join("run");
+    let line = ["train", "-a", "resnet8", "-b", "10000", "--out", text(&out), "--adapter", "0"];
+    let expected = ["buffer ", " bytes", "--batch-size", "--accumulate"];
+    for more in [&[][..], &["--dry-run"]] {
+        let output = shiftnet(&[&line[..], more].concat());
+        if output.status.success() {
+            eprintln!("skipped: the adapter binds 655 MB at once");
+            return;
+        }
+        assert_refused("a batch of 10,000", &output, 1, &expected);
+        assert!(output.stdout.is_empty() && !out.exists());
+    }
+    // The remedy works.
+    let parts = shiftnet(&[&line[..], &["--accumulate", "100", "--dry-run"]].concat());
+    assert!(parts.status.success(), "{}", crate::stderr(&parts));
+    let run = text(finished());
+    let output = shiftnet(&["eval", run, "-b", "10000", "--adapter", "0", "--limit", "2000"]);
+    assert!(files(finished()).iter().all(|(name, _)| !name.ends_with(".tmp")));
+    match output.status.success() {
+        true => assert!(stdout(&output).contains("2000 images")),
+        false => assert_refused("an evaluation of 2,000", &output, 1, &["buffer ", "--batch-size"]),
+    }
+}

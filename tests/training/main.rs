@@ -1,0 +1,10 @@
+//! Training through the library, on the adapter and on the host engine.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod accumulate;
+mod dispatches;
+mod parity;
+mod runs;
+mod torchvision;

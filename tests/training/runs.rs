@@ -1,0 +1,169 @@
+//! Whole runs: both engines together, resumed ones, and one whose loss explodes.
+
+use crate::support::{assert_relative, gpu, losses, settings, targets};
+use shiftnet::Error;
+use shiftnet::engine::Target;
+use shiftnet::model::state::{self, Tensors};
+use shiftnet::train::{Event, RunDir, Settings, Setup, Trainer};
+use std::sync::atomic::Ordering;
+
+fn begin(settings: &Settings, target: &Target, run: Option<RunDir>) -> Trainer {
+    let setup = Setup::new(settings.clone(), target.clone()).expect("legal settings");
+    setup.begin(run).expect("a small network")
+}
+
+/// Rounding differs, and training amplifies the difference: 0.5 % at 12 steps, 5 % at 30.
+#[test]
+fn both_engines_train_alike() {
+    let settings = settings("arch = 'resnet8'; batch-size = 8; max-steps = 30; lr = 0.01; limit-val = 1");
+    let [on_gpu, on_host] = targets().map(|target| losses(&mut begin(&settings, &target, None)));
+    let on_host: Vec<f64> = on_host.into_iter().map(f64::from).collect();
+    assert_eq!(on_gpu.len(), 30);
+    assert_relative("12 steps", &on_gpu[..12], &on_host[..12], 5e-3);
+    assert_relative("30 steps", &on_gpu, &on_host, 5e-2);
+}
+
+/// How a run is stopped.
+#[derive(Clone, Copy, Debug)]
+enum Stop {
+    /// By `max-steps`, with an evaluation.
+    MaxSteps,
+    /// As Ctrl-C does.
+    Interrupt,
+    /// Without a word; the last checkpoint is the one of `checkpoint-every`.
+    Kill,
+}
+
+/// Trains in `run`, resuming what is there, until it ends or `stop` comes at a step.
+fn train(settings: &Settings, target: &Target, run: &RunDir, stop: Option<(Stop, u64)>) {
+    let mut settings = settings.clone();
+    if let Some((Stop::MaxSteps, step)) = stop {
+        settings.max_steps = Some(step);
+    }
+    let setup = Setup::new(settings, target.clone()).expect("legal settings");
+    let mut trainer = setup.resume(run.clone()).expect("a whole checkpoint, or none");
+    let interrupt = trainer.interrupt();
+    while let Some(event) = trainer.next() {
+        event.expect("the run goes well");
+        match stop {
+            Some((Stop::Interrupt, step)) if trainer.progress().step >= step => {
+                interrupt.store(true, Ordering::Relaxed);
+            }
+            Some((Stop::Kill, step)) if trainer.progress().step >= step => return,
+            _ => {}
+        }
+    }
+}
+
+/// k steps, a stop and m steps write the checkpoint of k + m steps, to the byte; so do two equal runs.
+fn resumed_runs_are_equal(target: &Target, lines: &str, stops: &[&[(Stop, u64)]]) {
+    // Epochs of 3 steps.
+    let common = "arch = 'resnet8'; init = 'normal'; epochs = 2; limit-val = 3; lr = 0.1; log-every = 1; ";
+    let settings = settings(&format!("{common}{lines}"));
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let run = |name: String| {
+        let run = RunDir::new(directory.path().join(name));
+        std::fs::create_dir(&run.path).expect("a new directory");
+        run
+    };
+    let bytes = |run: &RunDir| std::fs::read(run.last()).expect("a checkpoint");
+    let steps = |run: &RunDir| {
+        let text = std::fs::read_to_string(run.metrics()).expect("metrics");
+        let lines = text.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).expect("JSON"));
+        let steps = lines.filter(|l| l["event"] == "step");
+        steps.map(|l| (l["step"].as_u64().expect("a number"), l["loss"].to_string())).collect::<Vec<_>>()
+    };
+    let whole = run("whole".into());
+    train(&settings, target, &whole, None);
+    assert_eq!(steps(&whole).iter().map(|(step, _)| *step).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+    for (i, stops) in stops.iter().enumerate() {
+        let parts = run(format!("parts {i}"));
+        for &stop in *stops {
+            train(&settings, target, &parts, Some(stop));
+        }
+        train(&settings, target, &parts, None);
+        assert!(bytes(&parts) == bytes(&whole), "{lines} on {}: {stops:?}", target.info().name);
+        assert_eq!(steps(&parts), steps(&whole), "{lines} on {}: {stops:?}", target.info().name);
+    }
+}
+
+#[test]
+fn resumed_runs_are_equal_on_the_gpu() {
+    use Stop::*;
+    let stops: &[&[(Stop, u64)]] =
+        &[&[], &[(MaxSteps, 3)], &[(MaxSteps, 2), (Interrupt, 4)], &[(Kill, 2), (Interrupt, 3), (Kill, 5)]];
+    resumed_runs_are_equal(&gpu(), "batch-size = 4; accumulate = 2; limit = 13; checkpoint-every = 1", stops);
+    resumed_runs_are_equal(
+        &gpu(),
+        "batch-size = 4; limit = 14; method = 'fp32'; checkpoint-every = 2",
+        stops,
+    );
+    resumed_runs_are_equal(&gpu(), "batch-size = 4; limit = 14; bits = 4; shortcut = 'a'", &stops[2..]);
+}
+
+#[test]
+fn resumed_runs_are_equal_on_the_host() {
+    use Stop::*;
+    let stops: &[&[(Stop, u64)]] = &[&[], &[(MaxSteps, 2), (Kill, 4)], &[(Interrupt, 3)]];
+    resumed_runs_are_equal(
+        &Target::host(),
+        "batch-size = 2; accumulate = 2; limit = 6; checkpoint-every = 2",
+        stops,
+    );
+    resumed_runs_are_equal(&Target::host(), "batch-size = 2; limit = 7; method = 'fp32'", &stops[1..]);
+}
+
+fn parameters(trainer: &mut Trainer) -> Tensors {
+    let network = trainer.network().clone();
+    let mut tensors = state::download(trainer.engine(), &network).expect("the engine runs");
+    tensors.retain(|name, _| !name.contains("running_"));
+    tensors
+}
+
+/// A rate far too large: the second step's loss is not finite. The error says so, and parameters and momenta
+/// are still those that the first step left.
+#[test]
+fn a_loss_that_is_not_finite_ends_the_run() {
+    for (target, method) in targets().iter().flat_map(|t| [(t, "s3"), (t, "fp32")]) {
+        let lines = format!(
+            "arch = 'resnet8'; batch-size = 4; accumulate = 2; lr = 1e38; limit-val = 1; method = '{method}'; \
+             checkpoint-every = 1; max-steps = "
+        );
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let run = RunDir::new(directory.path());
+        let mut trainer = begin(&settings(&format!("{lines}1")), target, None);
+        losses(&mut trainer);
+        let finite = parameters(&mut trainer);
+        let mut trainer = begin(&settings(&format!("{lines}9")), target, Some(run.clone()));
+        let error = trainer.find_map(Result::err).expect("the loss is not finite");
+        let message = error.to_string();
+        let Error::NonFinite { step, loss, layer, checkpoint } = error else { panic!("{message}") };
+        assert!(step == 2 && !loss.is_finite(), "{message}");
+        assert!(!layer.is_empty() && layer != "the loss itself", "{message}");
+        assert_eq!(checkpoint, run.last().display().to_string(), "{message}");
+        assert!(trainer.next().is_none(), "the run is over");
+        assert!(parameters(&mut trainer) == finite, "{method} on {}", target.info().name);
+        // The last checkpoint is one from before, which reads.
+        let (_, progress) = shiftnet::train::checkpoint::read(&run.last()).expect("whole");
+        assert_eq!(progress.step, 1);
+    }
+}
+
+/// Events come in order: every step once, an epoch after its last step, the checkpoint after that, the end last.
+#[test]
+fn events_come_in_order() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let settings = settings("arch = 'resnet8'; batch-size = 2; limit = 4; limit-val = 2; epochs = 2");
+    let events = begin(&settings, &gpu(), Some(RunDir::new(directory.path())))
+        .map(|event| match event.expect("the run goes well") {
+            Event::Step(step) => format!("step {}", step.step),
+            Event::Epoch(epoch) => format!("epoch {}", epoch.epoch),
+            Event::Checkpoint { step, .. } => format!("checkpoint {step}"),
+            Event::Warning { message } => message,
+            Event::End { step, interrupted } => format!("end {step} {interrupted}"),
+        })
+        .collect::<Vec<_>>();
+    let expected =
+        "step 1, step 2, epoch 0, checkpoint 2, step 3, step 4, epoch 1, checkpoint 4, end 4 false";
+    assert_eq!(events.join(", "), expected);
+}
