@@ -90,9 +90,11 @@ fn new_run(args: &Args) -> Result<Option<(Trainer, RunDir)>> {
         print(&crate::plan::print::plan(&setup.network.plan))?;
         return Ok(None);
     }
-    run.create(&setup.config(), args.overwrite)?;
+    let config = setup.config();
+    let trainer = setup.begin(Some(run.clone()))?;
+    // Last, so that no mistake before it costs the run that is replaced.
+    run.create(&config, args.overwrite)?;
     say(args, &format!("run {}", run.path.display()));
-    let trainer = setup.begin(Some(run.clone())).inspect_err(|_| run.discard())?;
     Ok(Some((trainer, run)))
 }
 
