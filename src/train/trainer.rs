@@ -38,6 +38,10 @@ pub struct Trainer {
     work: Work,
     engine: Box<dyn Engine>,
     run: Option<RunDir>,
+    /// Whether it began from a checkpoint of its own.
+    resumed: bool,
+    /// Whether it has gone on from where it began.
+    begun: bool,
     /// Step and position count submitted steps, the sums those whose loss has been read.
     progress: Progress,
     /// Steps whose loss has been read.
@@ -75,6 +79,7 @@ impl Trainer {
         engine: Box<dyn Engine>,
         run: Option<RunDir>,
         progress: Progress,
+        resumed: bool,
     ) -> Trainer {
         Trainer {
             read: progress.step,
@@ -82,6 +87,8 @@ impl Trainer {
             work,
             engine,
             run,
+            resumed,
+            begun: false,
             progress,
             reads: VecDeque::new(),
             loader: None,
@@ -127,7 +134,9 @@ impl Trainer {
     pub fn is_finished(&self) -> bool {
         let Settings { epochs, max_steps, .. } = self.work.settings;
         self.progress.epoch >= epochs
-            || (self.progress.step > 0 && max_steps.is_some_and(|most| self.progress.step >= most))
+            // A new run of no steps still has to save what it begins with.
+            || ((self.progress.step > 0 || self.resumed)
+                && max_steps.is_some_and(|most| self.progress.step >= most))
     }
 
     /// One training step.
@@ -392,6 +401,10 @@ impl Trainer {
         if self.is_finished() {
             return self.end(false);
         }
+        if let (false, Some(run)) = (self.begun, &self.run) {
+            run.cut_metrics(step)?;
+        }
+        self.begun = true;
         // Only a run of no steps at all is here at its last step.
         if step < self.last_step() {
             self.step()?;
