@@ -44,8 +44,9 @@ pub struct Trainer {
     begun: bool,
     /// Step and position count submitted steps, the sums those whose loss has been read.
     progress: Progress,
-    /// Steps whose loss has been read.
+    /// Steps whose loss has been read, and the last of them.
     read: u64,
+    loss: f32,
     /// Reads of the log under way, each with the step after which it was taken.
     reads: VecDeque<(Read, u64)>,
     /// The flip counters when they were last read.
@@ -83,6 +84,7 @@ impl Trainer {
     ) -> Trainer {
         Trainer {
             read: progress.step,
+            loss: 0.0,
             flips_seen: vec![0; work.network.store.family_layers.len()],
             work,
             engine,
@@ -236,6 +238,7 @@ impl Trainer {
                 return Err(self.not_finite(self.read + 1, loss));
             }
             self.read += 1;
+            self.loss = loss;
             debug_assert_eq!(at, self.read as f32, "a row of the log was overwritten before it was read");
             self.progress.loss_sum += f64::from(loss);
             self.progress.top1_sum += f64::from(top1);
@@ -285,6 +288,7 @@ impl Trainer {
     /// Evaluates, appends, and saves best and last; at the end of an epoch, or of the run within one.
     fn end_epoch(&mut self) -> Result<()> {
         self.flush()?;
+        let tensors = self.finite_tensors()?;
         let verdicts = evaluate::verdicts(self.engine.as_mut(), &self.work.network, self.work.test.clone())?;
         let score = evaluate::score(&verdicts);
         let complete = self.progress.step_in_epoch == self.work.steps_per_epoch;
@@ -304,7 +308,6 @@ impl Trainer {
             self.clock = Clock::default();
         }
         if let Some(run) = self.run.clone() {
-            let tensors = state::download(self.engine.as_mut(), &self.work.network)?;
             if better {
                 checkpoint::write(&run.best(), &tensors, &self.progress)?;
             }
@@ -353,8 +356,18 @@ impl Trainer {
     fn save(&mut self) -> Result<()> {
         self.flush()?;
         let Some(run) = self.run.clone() else { return Ok(()) };
-        let tensors = state::download(self.engine.as_mut(), &self.work.network)?;
+        let tensors = self.finite_tensors()?;
         self.write_last(&run, &tensors)
+    }
+
+    /// What a checkpoint holds. An update may leave a number that is not finite behind a loss that was: the run
+    /// ends before that takes the place of the last good checkpoint.
+    fn finite_tensors(&mut self) -> Result<state::Tensors> {
+        let tensors = state::download(self.engine.as_mut(), &self.work.network)?;
+        match tensors.iter().find(|(_, (_, values))| values.iter().any(|value| !value.is_finite())) {
+            Some((name, _)) => Err(self.not_finite_at(self.progress.step, self.loss, name.clone())),
+            None => Ok(tensors),
+        }
     }
 
     fn write_last(&mut self, run: &RunDir, tensors: &state::Tensors) -> Result<()> {
@@ -365,14 +378,18 @@ impl Trainer {
     /// The error for a loss that is not finite. The update kernels have stood still since, so that the step
     /// can be run again to find the layer.
     fn not_finite(&mut self, step: u64, loss: f32) -> Error {
+        match self.find_not_finite(step) {
+            Ok(layer) => self.not_finite_at(step, loss, layer),
+            Err(error) => error,
+        }
+    }
+
+    fn not_finite_at(&self, step: u64, loss: f32, layer: String) -> Error {
         let checkpoint = match &self.run {
             Some(run) if run.last().exists() => run.last().display().to_string(),
             _ => "none yet".into(),
         };
-        match self.find_not_finite(step) {
-            Ok(layer) => Error::NonFinite { step, loss, layer, checkpoint },
-            Err(error) => error,
-        }
+        Error::NonFinite { step, loss, layer, checkpoint }
     }
 
     fn find_not_finite(&mut self, step: u64) -> Result<String> {
