@@ -89,6 +89,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
         let (_, progress) = checkpoint::read(&file)?;
         stated = Some(progress.settings);
     }
+    let tensors = weights::read(&file)?;
     let from_file = |key: &str| stated.as_ref().and_then(|s| s[key].as_str().map(str::to_string));
     let arch = match (args.arch, from_file("arch")) {
         (Some(arch), _) => arch,
@@ -104,7 +105,6 @@ pub fn run(args: &Args) -> Result<Outcome> {
         Some("a") => Some(Shortcut::A),
         _ => None,
     });
-    let tensors = weights::read(&file)?;
     check_method(args, weights::method_of(&tensors), &file)?;
     let plain = weights::discretize(tensors)
         .map_err(|problem| Error::checkpoint(&file, problem, "Give a file with all latents of each layer"))?;
