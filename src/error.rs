@@ -78,7 +78,9 @@ impl Error {
                 "Choose a place that you may write to, or change its permissions."
             }
             StorageFull | QuotaExceeded => "Free some space, or choose another place with --out.",
-            NotADirectory => "A file stands where a directory is expected: choose another path.",
+            NotADirectory | AlreadyExists => {
+                "A file stands where a directory is expected: choose another path."
+            }
             _ => "Check the file and the disk it is on.",
         };
         Error::Io { action, path: path.as_ref().into(), remedy: remedy.into(), source }

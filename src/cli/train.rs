@@ -22,8 +22,8 @@ pub struct Args {
     out: Option<PathBuf>,
 
     /// Continue the run in this directory, or in --out's
-    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "")]
-    resume: Option<PathBuf>,
+    #[arg(long, value_name = "DIR")]
+    resume: Option<Option<PathBuf>>,
 
     /// Replace a run that is in --out
     #[arg(long, conflicts_with = "resume")]
@@ -49,8 +49,8 @@ pub struct Args {
 pub fn run(args: Args) -> Result<Outcome> {
     let resume = match &args.resume {
         None => None,
-        Some(directory) if !directory.as_os_str().is_empty() => Some(RunDir::new(directory)),
-        Some(_) => Some(RunDir::new(args.out.as_ref().ok_or_else(|| {
+        Some(Some(directory)) => Some(RunDir::new(directory)),
+        Some(None) => Some(RunDir::new(args.out.as_ref().ok_or_else(|| {
             Error::Usage(
                 "--resume needs the run's directory: --resume DIR, or --resume with --out DIR".into(),
             )
@@ -90,9 +90,11 @@ fn new_run(args: &Args) -> Result<Option<(Trainer, RunDir)>> {
         print(&crate::plan::print::plan(&setup.network.plan))?;
         return Ok(None);
     }
-    run.create(&setup.config(), args.overwrite)?;
+    let config = setup.config();
+    let trainer = setup.begin(Some(run.clone()))?;
+    // Last, so that no mistake before it costs the run that is replaced.
+    run.create(&config, args.overwrite)?;
     say(args, &format!("run {}", run.path.display()));
-    let trainer = setup.begin(Some(run.clone())).inspect_err(|_| run.discard())?;
     Ok(Some((trainer, run)))
 }
 

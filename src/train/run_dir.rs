@@ -73,14 +73,10 @@ impl RunDir {
             }
         }
         std::fs::create_dir_all(&self.path).map_err(|e| Error::io("create", &self.path, e))?;
-        self.write_config(config)
-    }
-
-    /// Takes back what [`RunDir::create`] wrote, where the run then could not begin.
-    pub fn discard(&self) {
-        // Nothing depends on it: what stays is an empty directory or a configuration without a run.
-        let _ = std::fs::remove_file(self.config_path());
-        let _ = std::fs::remove_dir(&self.path);
+        self.write_config(config).inspect_err(|_| {
+            // Where it holds something else, or cannot be removed, an empty directory does no harm.
+            let _ = std::fs::remove_dir(&self.path);
+        })
     }
 
     pub fn write_config(&self, config: &Config) -> Result<()> {

@@ -83,14 +83,13 @@ impl Setup {
             settings: self.settings.identity(),
             ..Progress::default()
         };
-        self.start(run, &tensors, progress)
+        self.start(run, &tensors, progress, false)
     }
 
     /// A trainer where the checkpoint of `run` stands, or at step 0 where there is none yet.
     pub fn resume(self, run: RunDir) -> Result<Trainer> {
         let path = run.last();
         if !path.exists() {
-            run.cut_metrics(0)?;
             return self.begin(Some(run));
         }
         let (tensors, mut progress) = checkpoint::read(&path)?;
@@ -107,9 +106,8 @@ impl Setup {
                 "Restore the run's own files",
             ));
         }
-        run.cut_metrics(progress.step)?;
         progress.settings = self.settings.identity();
-        self.start(Some(run), &tensors, progress)
+        self.start(Some(run), &tensors, progress, true)
     }
 
     fn initial_from(&self, path: &Path) -> Result<Tensors> {
@@ -130,7 +128,13 @@ impl Setup {
         }
     }
 
-    fn start(self, run: Option<RunDir>, tensors: &Tensors, progress: Progress) -> Result<Trainer> {
+    fn start(
+        self,
+        run: Option<RunDir>,
+        tensors: &Tensors,
+        progress: Progress,
+        resumed: bool,
+    ) -> Result<Trainer> {
         let steps_per_epoch = self.steps_per_epoch();
         let mut engine = self.target.load(self.network.plan.clone())?;
         state::upload(engine.as_mut(), &self.network, tensors)?;
@@ -143,7 +147,7 @@ impl Setup {
             network: self.network,
             steps_per_epoch,
         };
-        Ok(Trainer::new(work, engine, run, progress))
+        Ok(Trainer::new(work, engine, run, progress, resumed))
     }
 }
 

@@ -38,10 +38,15 @@ pub struct Trainer {
     work: Work,
     engine: Box<dyn Engine>,
     run: Option<RunDir>,
+    /// Whether it began from a checkpoint of its own.
+    resumed: bool,
+    /// Whether it has gone on from where it began.
+    begun: bool,
     /// Step and position count submitted steps, the sums those whose loss has been read.
     progress: Progress,
-    /// Steps whose loss has been read.
+    /// Steps whose loss has been read, and the last of them.
     read: u64,
+    loss: f32,
     /// Reads of the log under way, each with the step after which it was taken.
     reads: VecDeque<(Read, u64)>,
     /// The flip counters when they were last read.
@@ -75,13 +80,17 @@ impl Trainer {
         engine: Box<dyn Engine>,
         run: Option<RunDir>,
         progress: Progress,
+        resumed: bool,
     ) -> Trainer {
         Trainer {
             read: progress.step,
+            loss: 0.0,
             flips_seen: vec![0; work.network.store.family_layers.len()],
             work,
             engine,
             run,
+            resumed,
+            begun: false,
             progress,
             reads: VecDeque::new(),
             loader: None,
@@ -127,7 +136,9 @@ impl Trainer {
     pub fn is_finished(&self) -> bool {
         let Settings { epochs, max_steps, .. } = self.work.settings;
         self.progress.epoch >= epochs
-            || (self.progress.step > 0 && max_steps.is_some_and(|most| self.progress.step >= most))
+            // A new run of no steps still has to save what it begins with.
+            || ((self.progress.step > 0 || self.resumed)
+                && max_steps.is_some_and(|most| self.progress.step >= most))
     }
 
     /// One training step.
@@ -227,6 +238,7 @@ impl Trainer {
                 return Err(self.not_finite(self.read + 1, loss));
             }
             self.read += 1;
+            self.loss = loss;
             debug_assert_eq!(at, self.read as f32, "a row of the log was overwritten before it was read");
             self.progress.loss_sum += f64::from(loss);
             self.progress.top1_sum += f64::from(top1);
@@ -276,6 +288,7 @@ impl Trainer {
     /// Evaluates, appends, and saves best and last; at the end of an epoch, or of the run within one.
     fn end_epoch(&mut self) -> Result<()> {
         self.flush()?;
+        let tensors = self.finite_tensors()?;
         let verdicts = evaluate::verdicts(self.engine.as_mut(), &self.work.network, self.work.test.clone())?;
         let score = evaluate::score(&verdicts);
         let complete = self.progress.step_in_epoch == self.work.steps_per_epoch;
@@ -295,7 +308,6 @@ impl Trainer {
             self.clock = Clock::default();
         }
         if let Some(run) = self.run.clone() {
-            let tensors = state::download(self.engine.as_mut(), &self.work.network)?;
             if better {
                 checkpoint::write(&run.best(), &tensors, &self.progress)?;
             }
@@ -344,8 +356,18 @@ impl Trainer {
     fn save(&mut self) -> Result<()> {
         self.flush()?;
         let Some(run) = self.run.clone() else { return Ok(()) };
-        let tensors = state::download(self.engine.as_mut(), &self.work.network)?;
+        let tensors = self.finite_tensors()?;
         self.write_last(&run, &tensors)
+    }
+
+    /// What a checkpoint holds. An update may leave a number that is not finite behind a loss that was: the run
+    /// ends before that takes the place of the last good checkpoint.
+    fn finite_tensors(&mut self) -> Result<state::Tensors> {
+        let tensors = state::download(self.engine.as_mut(), &self.work.network)?;
+        match tensors.iter().find(|(_, (_, values))| values.iter().any(|value| !value.is_finite())) {
+            Some((name, _)) => Err(self.not_finite_at(self.progress.step, self.loss, name.clone())),
+            None => Ok(tensors),
+        }
     }
 
     fn write_last(&mut self, run: &RunDir, tensors: &state::Tensors) -> Result<()> {
@@ -356,11 +378,14 @@ impl Trainer {
     /// The error for a loss that is not finite. The update kernels have stood still since, so that the step
     /// can be run again to find the layer.
     fn not_finite(&mut self, step: u64, loss: f32) -> Error {
-        let checkpoint = self.last_checkpoint();
         match self.find_not_finite(step) {
-            Ok(layer) => Error::NonFinite { step, loss, layer, checkpoint },
+            Ok(layer) => self.not_finite_at(step, loss, layer),
             Err(error) => error,
         }
+    }
+
+    fn not_finite_at(&self, step: u64, loss: f32, layer: String) -> Error {
+        Error::NonFinite { step, loss, layer, checkpoint: self.last_checkpoint() }
     }
 
     /// A GPU's error, with where the run can be continued from.
@@ -406,6 +431,10 @@ impl Trainer {
         if self.is_finished() {
             return self.end(false);
         }
+        if let (false, Some(run)) = (self.begun, &self.run) {
+            run.cut_metrics(step)?;
+        }
+        self.begun = true;
         // Only a run of no steps at all is here at its last step.
         if step < self.last_step() {
             self.step()?;

@@ -28,7 +28,7 @@ fn settings_out_of_bounds() {
     let out = directory.path().join("run");
     let cases: &[(&[&str], &[&str])] = &[
         (&["-a", "resnet21"], &["resnet21", "Did you mean `resnet20`?"]),
-        (&["-a", "vgg16"], &["`vgg16`", "resnet8", "resnet152"]),
+        (&["-a", "vgg16"], &["`vgg16`", "resnet8", "101, 152"]),
         (&["-a", "resnet18", "--shortcut", "a"], &["resnet18 has no shortcut A", "--shortcut b"]),
         (&["--bits", "7"], &["--bits is 7", "2, 3, 4 or 5"]),
         (&["--bits", "three"], &["three", "--bits"]),

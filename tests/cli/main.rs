@@ -105,17 +105,18 @@ fn files(directory: &Path) -> Vec<(String, Vec<u8>)> {
     files
 }
 
-/// Fails unless the program refused with `code`, in one paragraph that begins with `error:` and holds all of
-/// `expected`.
+/// Fails unless the program refused with `code`, and its last words are one paragraph that begins with `error:` and
+/// holds all of `expected`.
 fn assert_refused(what: &str, output: &Output, code: i32, expected: &[&str]) {
     let message = stderr(output);
     assert_eq!(output.status.code(), Some(code), "{what}: {message}");
-    assert!(message.starts_with("error: "), "{what}: {message}");
     assert!(!message.contains("panicked"), "{what}: {message}");
+    let begin = format!("\n{message}").find("\nerror: ");
+    let error = &message[begin.unwrap_or_else(|| panic!("{what}: no error in: {message}"))..];
     // The argument parser adds its usage, and where to find help.
-    let parser = message.contains("\nFor more information, try '--help'.");
-    assert!(parser || !message.trim_end().contains("\n\n"), "{what}: more than a paragraph: {message}");
+    let parser = error.contains("\nFor more information, try '--help'.");
+    assert!(parser || !error.trim_end().contains("\n\n"), "{what}: more than a paragraph: {error}");
     for expected in expected {
-        assert!(message.contains(expected), "{what}: `{expected}` is not in: {message}");
+        assert!(error.contains(expected), "{what}: `{expected}` is not in: {error}");
     }
 }

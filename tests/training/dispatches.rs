@@ -250,7 +250,7 @@ fn broken_shaders_are_noticed() {
         ("s3_update", "power - pull", "power + pull"),
         ("s3_update", "latents[i] >= vec4", "latents[i] < vec4"),
         ("loss_log", "params.scale", "0.99999 * params.scale"),
-        ("relu_backward", ">", ">="),
+        ("relu_backward", "y[i] >", "y[i] >="),
     ];
     for (stem, right, wrong) in mistakes {
         let source = kernels::get(stem).source;
