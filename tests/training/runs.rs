@@ -131,7 +131,7 @@ fn explode(trainer: &mut Trainer) -> (u64, f32, String, String) {
 }
 
 const FAR_TOO_LARGE: &str =
-    "arch = 'resnet8'; batch-size = 4; accumulate = 2; lr = 1e20; limit = 40; limit-val = 1; method = ";
+    "arch = 'resnet8'; batch-size = 4; accumulate = 2; lr = 1e30; limit = 40; limit-val = 1; method = ";
 
 /// The error names the step and a tensor, and the update has stood still since: parameters and momenta are still those
 /// that the step before left, which a run that ends there has too.
