@@ -52,7 +52,8 @@ pub struct Trainer {
     /// The flip counters when they were last read.
     flips_seen: Vec<u32>,
     loader: Option<Loader>,
-    events: VecDeque<Event>,
+    /// What has not been taken yet; an error is the last.
+    events: VecDeque<Result<Event>>,
     interrupt: Arc<AtomicBool>,
     ended: bool,
     clock: Clock,
@@ -260,7 +261,7 @@ impl Trainer {
         if let (true, Some(run)) = (keep, &self.run) {
             run.append(&event)?;
         }
-        self.events.push_back(event);
+        self.events.push_back(Ok(event));
         Ok(())
     }
 
@@ -464,14 +465,15 @@ impl Iterator for Trainer {
     fn next(&mut self) -> Option<Result<Event>> {
         loop {
             if let Some(event) = self.events.pop_front() {
-                return Some(Ok(event));
+                return Some(event);
             }
             if self.ended {
                 return None;
             }
             if let Err(error) = self.advance() {
                 self.ended = true;
-                return Some(Err(self.with_checkpoint(error)));
+                let error = self.with_checkpoint(error);
+                self.events.push_back(Err(error));
             }
         }
     }

@@ -125,6 +125,10 @@ fn metrics_after_a_resume() {
     let mut text_of = String::from_utf8(read(&run, "metrics.jsonl")).expect("UTF-8");
     text_of += "{\"event\":\"step\",\"epoch\":0,\"step\":6,\"loss\":99.0,\"lr\":0.1,\"images_per_s\":1.0}\n{\"event\":\"st";
     std::fs::write(&path, text_of).expect("a small file");
+    // What a kill leaves of a file that it was writing.
+    for name in ["last.tmp", "best.tmp", "metrics.tmp", "config.tmp"] {
+        std::fs::write(run.join(name), "half").expect("a small file");
+    }
     succeed(&["train", "--resume", text(&run), "--max-steps", "18", "--quiet"]);
     let lines = metrics(&run);
     let steps = |lines: &[Value]| -> Vec<u64> {
@@ -133,7 +137,11 @@ fn metrics_after_a_resume() {
     };
     assert_eq!(steps(&lines), (1..=18).collect::<Vec<u64>>());
     assert!(lines.iter().all(|line| line["loss"] != 99.0));
-    // A run that is resumed twice at once would not be one: a second resume finds it finished.
+    assert_eq!(
+        files(&run).into_iter().map(|(name, _)| name).collect::<Vec<_>>(),
+        ["best.safetensors", "config.toml", "last.safetensors", "metrics.jsonl"]
+    );
+    // A second resume finds it finished.
     let before = files(&run);
     assert!(shiftnet(&["train", "--resume", text(&run)]).status.success());
     assert!(files(&run) == before);

@@ -66,7 +66,7 @@ fn differences(d: &Dispatch, binding: &str, got: &[f32], want: &[f32], may_diffe
             }
             let difference = (got - want).abs() / (scale * unit);
             worst = worst.max(difference);
-            wrong += usize::from(!(difference <= C));
+            wrong += usize::from(difference.is_nan() || difference > C);
         }
     }
     (wrong, worst)
@@ -209,7 +209,7 @@ impl Pair {
         assert!(self.compared > 0);
         assert!(
             self.wrong.is_empty(),
-            "{} of {} elements compared:\n{}",
+            "{} layers, {} elements compared:\n{}",
             self.network.graph.nodes.len(),
             self.compared,
             self.wrong.join("\n")
