@@ -12,28 +12,35 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 steps=8 rounds=3
 
-# One short run: appends images/s of its settled steps to $work/METHOD, its memory in KiB to $work/memory.
+# One short run: appends images/s of its settled steps to $work/METHOD, its memory in KiB
+# (after step 3, before the last, at most) to $work/memory.
 one() {
     local method=$1 run=$work/run
     # shellcheck disable=SC2086 # the adapter is a flag and its value, or nothing
     "$shiftnet" train -a resnet20 --method "$method" -b 128 --limit 1280 --limit-val 1 --max-steps $steps \
         --log-every 1 --quiet --out "$run" --overwrite $adapter &
-    local pid=$! settled="" now peak=0
+    local pid=$! settled="" late="" now peak=0
     while kill -0 $pid 2>/dev/null; do
         now=$(awk '/VmHWM/ {print $2}' /proc/$pid/status 2>/dev/null || true)
         [ -z "$now" ] || peak=$now
         if [ -z "$settled" ] && grep -q '"step":3,' "$run/metrics.jsonl" 2>/dev/null; then
             settled=$(awk '/VmRSS/ {print $2}' /proc/$pid/status 2>/dev/null || true)
         fi
+        if [ -z "$late" ] && grep -q "\"step\":$((steps - 1))," "$run/metrics.jsonl" 2>/dev/null; then
+            late=$(awk '/VmRSS/ {print $2}' /proc/$pid/status 2>/dev/null || true)
+        fi
         sleep 0.2
     done
     wait $pid
-    echo "$method ${settled:-0} $peak" >>"$work/memory"
+    echo "${settled:-0} ${late:-0} $peak" >>"$work/memory"
     sed -n 's/.*"event":"step".*"step":\([0-9]*\),.*"images_per_s":\([0-9.]*\).*/\1 \2/p' "$run/metrics.jsonl" |
         awk '$1 > 2 {print $2}' >>"$work/$method"
 }
 
 median() { sort -n "$1" | awk '{v[NR] = $1} END {print (v[int((NR + 1) / 2)] + v[int((NR + 2) / 2)]) / 2}'; }
+
+# The largest of column $1 of the memory figures.
+largest() { awk -v c="$1" '$c > m {m = $c} END {print m}' "$work/memory"; }
 
 for _ in $(seq $rounds); do
     one s3
@@ -53,8 +60,9 @@ cat >"$out" <<JSON
     "s3_images_per_s": $s3,
     "fp32_images_per_s": $fp32,
     "s3_time_over_fp32": $(awk "BEGIN {print $fp32 / $s3}"),
-    "peak_resident_kib": $(awk '{if ($3 > m) m = $3} END {print m}' "$work/memory"),
-    "resident_after_step_3_kib": $(awk '{if ($2 > m) m = $2} END {print m}' "$work/memory"),
+    "resident_after_step_3_kib": $(largest 1),
+    "resident_after_step_$((steps - 1))_kib": $(largest 2),
+    "peak_resident_with_evaluation_and_checkpoint_kib": $(largest 3),
     "rounds": $rounds,
     "steps_a_round": $steps
   }
