@@ -106,8 +106,19 @@ impl Setup {
                 "Restore the run's own files",
             ));
         }
+        if let Some(name) = self.changed_since(&progress) {
+            let problem = format!("was made with another {name} than config.toml says");
+            return Err(Error::checkpoint(path, problem, "Restore the run's own config.toml"));
+        }
         progress.settings = self.settings.identity();
         self.start(Some(run), &tensors, progress, true)
+    }
+
+    /// The setting that differs from those of a checkpoint, if any. The number of epochs may grow.
+    fn changed_since(&self, progress: &Progress) -> Option<String> {
+        let now = self.settings.identity();
+        let differs = |name: &&String| *name != "epochs" && progress.settings.get(name) != now.get(name);
+        now.as_object()?.keys().find(differs).cloned()
     }
 
     fn initial_from(&self, path: &Path) -> Result<Tensors> {

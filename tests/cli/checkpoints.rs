@@ -94,13 +94,14 @@ fn edited_configurations() {
     let run = copy(directory.path());
     let config = run.join("config.toml");
     let original = std::fs::read_to_string(&config).expect("a configuration");
-    let cases: [(&str, &str, &[&str]); 4] = [
+    let cases: [(&str, &str, &[&str]); 5] = [
         (
             "arch = \"resnet8\"",
             "arch = \"resnet14\"",
             &["last.safetensors: is of another network", "no layer1.1"],
         ),
         ("bits = 3", "bits = 4", &["is of another network", "weight_t"]),
+        ("momentum = 0.9", "momentum = 0.8", &["another momentum than config.toml says"]),
         ("seed = 0", "seed = 1", &["is of another run than config.toml"]),
         ("arch = \"resnet8\"", "arch = \"vgg\"", &["config.toml: cannot be understood", "vgg"]),
     ];
