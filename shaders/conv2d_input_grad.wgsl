@@ -7,14 +7,7 @@
 // Workgroup: 64 invocations. Invocation number = block of 16 input channels (fastest), run of pixels, class (slowest).
 // One invocation: 8 consecutive pixels of a class x 16 input channels, in registers.
 #import grid
-struct Params {
-    n: u32, h: u32, w: u32, c: u32,   // of x; c is a multiple of 4
-    p: u32, q: u32, k: u32,           // of y; k is a multiple of 4
-    r: u32, s: u32,                   // of the kernel
-    stride: u32,                      // 1 or 2
-    pad: u32,
-    splits: u32,                      // parts of the weight gradient's sum
-}
+#import conv2d
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;       // (N, P, Q, K)

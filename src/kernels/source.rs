@@ -2,6 +2,7 @@
 
 /// The shared texts, by name.
 const SHARED: &[(&str, &str)] = &[
+    ("conv2d", include_str!("../../shaders/shared/conv2d.wgsl")),
     ("grid", include_str!("../../shaders/shared/grid.wgsl")),
     ("philox", include_str!("../../shaders/shared/philox.wgsl")),
     ("step", include_str!("../../shaders/shared/step.wgsl")),

@@ -1,0 +1,9 @@
+// The shape of a convolution, for its three kernels.
+struct Params {
+    n: u32, h: u32, w: u32, c: u32,   // of x; c is a multiple of 4
+    p: u32, q: u32, k: u32,           // of y; k is a multiple of 4
+    r: u32, s: u32,                   // of the kernel
+    stride: u32,                      // 1 or 2
+    pad: u32,
+    splits: u32,                      // parts of the weight gradient's sum
+}
