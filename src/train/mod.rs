@@ -9,6 +9,8 @@ pub mod schedule;
 pub mod settings;
 pub mod setup;
 pub mod trainer;
+#[cfg(test)]
+mod trainer_tests;
 
 pub use events::Event;
 pub use run_dir::RunDir;

@@ -212,11 +212,20 @@ impl Trainer {
     /// Takes the losses that have arrived, and asks for more where none are under way.
     fn report(&mut self) -> Result<()> {
         self.engine.poll(false)?;
+        let mut arrived = Vec::new();
         while let Some((read, step)) = self.reads.front_mut() {
-            let step = *step;
             let Some(bytes) = read.take()? else { break };
+            arrived.push((bytes, *step));
             self.reads.pop_front();
-            self.absorb(&bytes, step)?;
+        }
+        if let Some(&(_, last)) = arrived.last() {
+            // One rate for all that arrived together: the time since the last report is theirs together.
+            let images = (last - self.read) as f64 * self.work.settings.batch_size as f64;
+            let images_per_s = images / self.clock.report.max(1e-9);
+            self.clock.report = 0.0;
+            for (bytes, step) in arrived {
+                self.absorb(&bytes, step, images_per_s)?;
+            }
         }
         let asked = self.reads.back().map_or(self.read, |(_, step)| *step);
         if asked < self.progress.step && (self.reads.is_empty() || self.progress.step - asked >= READ_EVERY) {
@@ -227,11 +236,8 @@ impl Trainer {
     }
 
     /// Turns the rows of the log up to `step` into events.
-    fn absorb(&mut self, bytes: &[u8], step: u64) -> Result<()> {
+    fn absorb(&mut self, bytes: &[u8], step: u64, images_per_s: f64) -> Result<()> {
         let rows: Vec<[f32; 4]> = bytemuck::pod_collect_to_vec(bytes);
-        let images = (step - self.read) as f64 * self.work.settings.batch_size as f64;
-        let images_per_s = images / self.clock.report.max(1e-9);
-        self.clock.report = 0.0;
         let lr = self.lr();
         while self.read < step {
             let [loss, top1, _, at] = rows[((self.read + 1) % loss_log::ROWS as u64) as usize];
