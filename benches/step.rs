@@ -21,8 +21,7 @@ fn load(method: Method) -> Result<Box<dyn Engine>, shiftnet::Error> {
         hyper: Hyper { momentum: 0.9, weight_decay: 1e-4, alpha: 1e-5 },
         mean: [0.5; 3],
         std: [0.25; 3],
-        max_binding: target.max_binding(),
-        invocations: target.invocations(),
+        capabilities: target.capabilities(),
         train: true,
     };
     let graph = "resnet20".parse::<shiftnet::model::Arch>()?.build(Shortcut::B, [32, 32], 10)?;

@@ -1,30 +1,70 @@
-// Batch-norm input gradient, with xhat = (x - mean) / sqrt(variance + eps), eps = 1e-5:
+// Batch-norm gradients, second stage, with xhat = (x - mean) / sqrt(variance + eps), eps = 1e-5. Every workgroup adds
+// the chunks' sums of dy and of dy * xhat in a fixed order; the first one of each block of channels writes them as
+// dbeta and dgamma; and then
 // dx = gamma / sqrt(variance + eps) * (dy - (sum(dy) + xhat * sum(dy * xhat)) / rows).
-// One invocation computes 4 channels of a pixel.
-#import grid
+// A workgroup computes a run of rows of 16 quads (4 channels).
+#import columns
 struct Params {
-    rows: u32,    // N H W
-    quads: u32,   // C / 4
+    rows: u32,         // N H W
+    quads: u32,        // C / 4
+    chunks: u32,
+    run: u32,          // rows a workgroup
+    accumulate: u32,   // 1: add to dgamma and dbeta, 0: overwrite
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;          // (N, H, W, C)
-@group(0) @binding(2) var<storage, read> stats: array<vec4<f32>>;      // (2, C): mean, variance
-@group(0) @binding(3) var<storage, read> gamma: array<vec4<f32>>;      // (C)
-@group(0) @binding(4) var<storage, read> sums: array<vec4<f32>>;       // (2, C): of dy, of dy * xhat
-@group(0) @binding(5) var<storage, read> dy: array<vec4<f32>>;         // (N, H, W, C)
-@group(0) @binding(6) var<storage, read_write> dx: array<vec4<f32>>;   // (N, H, W, C)
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;              // (N, H, W, C)
+@group(0) @binding(2) var<storage, read> stats: array<vec4<f32>>;          // (2, C): mean, variance
+@group(0) @binding(3) var<storage, read> gamma: array<vec4<f32>>;          // (C)
+@group(0) @binding(4) var<storage, read> partial: array<vec4<f32>>;        // (chunks, 2, C): sums of dy, dy * xhat
+@group(0) @binding(5) var<storage, read> dy: array<vec4<f32>>;             // (N, H, W, C)
+@group(0) @binding(6) var<storage, read_write> dx: array<vec4<f32>>;       // (N, H, W, C)
+@group(0) @binding(7) var<storage, read_write> dgamma: array<vec4<f32>>;   // (C)
+@group(0) @binding(8) var<storage, read_write> dbeta: array<vec4<f32>>;    // (C)
 
 const EPS: f32 = 1e-5;
+
+var<workgroup> sums: array<array<vec4<f32>, 2>, 64>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
-    let i = invocation(group, groups, local);
-    if i < params.rows * params.quads {
-        let quad = i % params.quads;
-        let inverse = 1.0 / sqrt(stats[params.quads + quad] + EPS);
-        let xhat = (x[i] - stats[quad]) * inverse;
-        let mean_dy = (sums[quad] + xhat * sums[params.quads + quad]) / f32(params.rows);
-        dx[i] = gamma[quad] * inverse * (dy[i] - mean_dy);
+    let at = columns(group, groups, local, params.quads);
+    var sum = vec4<f32>(0.0);
+    var sum_x = vec4<f32>(0.0);
+    if at.live {
+        for (var chunk = at.row; chunk < params.chunks; chunk += at.rows) {
+            let i = chunk * 2u * params.quads + at.quad;
+            sum += partial[i];
+            sum_x += partial[i + params.quads];
+        }
+    }
+    sums[local] = array<vec4<f32>, 2>(sum, sum_x);
+    workgroupBarrier();
+    if at.live {
+        // The sums of all invocations with this quad, in order; each computes the same.
+        let width = min(params.quads, WIDTH);
+        sum = sums[local % width][0];
+        sum_x = sums[local % width][1];
+        for (var row = 1u; row < at.rows; row++) {
+            sum += sums[row * width + local % width][0];
+            sum_x += sums[row * width + local % width][1];
+        }
+        if at.run == 0u && at.row == 0u {
+            var old = array<vec4<f32>, 2>();
+            if params.accumulate == 1u {
+                old = array<vec4<f32>, 2>(dbeta[at.quad], dgamma[at.quad]);
+            }
+            dbeta[at.quad] = sum + old[0];
+            dgamma[at.quad] = sum_x + old[1];
+        }
+        let mean = stats[at.quad];
+        let inverse = 1.0 / sqrt(stats[params.quads + at.quad] + EPS);
+        let scale = gamma[at.quad] * inverse;
+        let end = min((at.run + 1u) * params.run, params.rows);
+        for (var row = at.run * params.run + at.row; row < end; row += at.rows) {
+            let i = row * params.quads + at.quad;
+            let xhat = (x[i] - mean) * inverse;
+            dx[i] = scale * (dy[i] - (sum + xhat * sum_x) / f32(params.rows));
+        }
     }
 }

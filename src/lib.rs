@@ -1,6 +1,7 @@
 //! Trains and runs sign-sparse-shift (S³) low-bit networks on any GPU, with WGSL kernels through wgpu.
 
 pub mod cli;
+pub mod cpu;
 pub mod data;
 pub mod engine;
 pub mod error;

@@ -6,4 +6,6 @@ struct Params {
     stride: u32,                      // 1 or 2
     pad: u32,
     splits: u32,                      // parts of the weight gradient's sum
+    chunk: u32,                       // pixels of y in one part of the forward pass, a multiple of 8
+    stats: u32,                       // 1: the forward pass writes each part's statistics
 }

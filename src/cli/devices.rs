@@ -19,7 +19,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
         _ => None,
     };
     let infos = adapters.iter().map(|a| (a.info.clone(), Some(a.max_binding())));
-    let infos: Vec<(AdapterInfo, Option<u64>)> = infos.chain([(AdapterInfo::host(), None)]).collect();
+    let infos: Vec<(AdapterInfo, Option<u64>)> = infos.chain([(AdapterInfo::host(false), None)]).collect();
     if args.json {
         let value = |(i, (info, binding)): (usize, &(AdapterInfo, Option<u64>))| {
             serde_json::json!({

@@ -46,7 +46,7 @@ impl GpuEngine {
             (0..slots.sizes.len()).map(|slot| allocate(&device, &plan, &slots, slot)).collect();
         device.check()?;
         let mut pipelines = Pipelines::new(replaced);
-        pipelines.compile(&device, List::ALL.iter().flat_map(|&l| plan.list(l)).map(|d| d.stem));
+        pipelines.compile(&device, List::ALL.iter().flat_map(|&l| plan.list(l)).map(|d| (d.stem, d.variant)));
         let mut engine = GpuEngine {
             device,
             plan,
@@ -76,7 +76,7 @@ impl GpuEngine {
         });
         self.device.queue.write_buffer(&uniforms, 0, &bytes);
         let bind = |(i, dispatch): (usize, &Dispatch)| {
-            let pipeline = pipelines.get(dispatch.stem);
+            let pipeline = pipelines.get((dispatch.stem, dispatch.variant));
             let uniform = wgpu::BufferBinding {
                 buffer: &uniforms,
                 offset: i as u64 * stride,

@@ -5,14 +5,15 @@ pub mod host;
 
 use crate::error::{Error, Result};
 use crate::gpu::adapter::{self, Choice};
-use crate::gpu::{AdapterInfo, AdapterKind};
-use crate::plan::{List, Plan, View};
+use crate::gpu::AdapterInfo;
+use crate::plan::{AdapterKind, Capabilities, List, Plan, View};
 use futures::channel::oneshot;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 pub use crate::gpu::device::Limits;
+pub use host::Form;
 
 /// Executes a plan. Calls return without waiting for the device; errors of earlier calls come back
 /// from later ones.
@@ -79,6 +80,7 @@ impl Read {
 #[derive(Clone, Debug)]
 pub struct Target {
     choice: Choice,
+    form: Form,
     limits: Limits,
     replaced: HashMap<String, String>,
 }
@@ -94,8 +96,13 @@ impl Target {
         Target::of(Choice::Host)
     }
 
+    /// The host engine with the CPU twins: slow, the oracle.
+    pub fn twins() -> Target {
+        Target { form: Form::Twin, ..Target::host() }
+    }
+
     fn of(choice: Choice) -> Target {
-        Target { choice, limits: Limits::default(), replaced: HashMap::new() }
+        Target { choice, form: Form::Fast, limits: Limits::default(), replaced: HashMap::new() }
     }
 
     /// Runs `source` in place of the shader of kernel `stem`: to try a change, or to see a test fail.
@@ -110,28 +117,34 @@ impl Target {
 
     pub fn info(&self) -> AdapterInfo {
         match &self.choice {
-            Choice::Host => AdapterInfo::host(),
+            Choice::Host => AdapterInfo::host(self.form == Form::Twin),
             Choice::Gpu(adapter) => adapter.info.clone(),
+        }
+    }
+
+    /// What plans for this adapter may use.
+    pub fn capabilities(&self) -> Capabilities {
+        match (&self.choice, self.limits) {
+            (Choice::Host, _) => Capabilities {
+                kind: AdapterKind::Host,
+                // Kernels count elements in 32 bits.
+                max_binding: u64::from(u32::MAX) * 4,
+                workgroup_memory: 0,
+                subgroups: false,
+            },
+            (Choice::Gpu(adapter), Limits::Needed) => adapter.capabilities(),
+            (Choice::Gpu(adapter), Limits::Defaults) => Capabilities {
+                kind: adapter.info.kind,
+                max_binding: 128 << 20,
+                workgroup_memory: 16 << 10,
+                subgroups: false,
+            },
         }
     }
 
     /// The largest binding, in bytes.
     pub fn max_binding(&self) -> u64 {
-        match (&self.choice, self.limits) {
-            // Kernels count elements in 32 bits.
-            (Choice::Host, _) => u64::from(u32::MAX) * 4,
-            (Choice::Gpu(_), Limits::Defaults) => 128 << 20,
-            (Choice::Gpu(adapter), Limits::Needed) => adapter.max_binding(),
-        }
-    }
-
-    /// About how many invocations fill the adapter: what a kernel that can be cut is cut for.
-    pub fn invocations(&self) -> usize {
-        match self.info().kind {
-            AdapterKind::Software | AdapterKind::Host => 512,
-            AdapterKind::Integrated | AdapterKind::Other => 4096,
-            AdapterKind::Discrete | AdapterKind::Virtual => 16_384,
-        }
+        self.capabilities().max_binding
     }
 
     /// Opens the adapter and loads `plan` onto it.
@@ -141,7 +154,7 @@ impl Target {
     pub fn load(&self, plan: Arc<Plan>) -> Result<Box<dyn Engine>> {
         plan.check_limit(self.max_binding(), &self.info().name)?;
         match &self.choice {
-            Choice::Host => Ok(Box::new(host::HostEngine::new(plan)?)),
+            Choice::Host => Ok(Box::new(host::HostEngine::new(plan, self.form)?)),
             Choice::Gpu(adapter) => {
                 let device = crate::gpu::Device::open(adapter, plan.largest_buffer(), self.limits)?;
                 Ok(Box::new(gpu::GpuEngine::new(device, plan, self.replaced.clone())?))

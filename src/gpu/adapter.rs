@@ -1,20 +1,7 @@
 //! Adapters: what there is, in which order, and which one is meant.
 
 use crate::error::{Error, Result};
-
-/// What kind of device an adapter is, best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AdapterKind {
-    Discrete,
-    Integrated,
-    Virtual,
-    Other,
-    /// Vulkan on CPU cores, such as llvmpipe.
-    Software,
-    /// The host engine: the CPU twins.
-    Host,
-}
+use crate::plan::{AdapterKind, Capabilities};
 
 /// An adapter in words.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -26,13 +13,14 @@ pub struct AdapterInfo {
 }
 
 impl AdapterInfo {
-    /// The host engine as an adapter.
-    pub fn host() -> Self {
+    /// The host engine as an adapter, with the CPU twins or their fast forms.
+    pub fn host(twins: bool) -> Self {
+        let form = if twins { "CPU twins" } else { "CPU kernels" };
         AdapterInfo {
             name: "host".into(),
             kind: AdapterKind::Host,
             backend: "cpu".into(),
-            driver: format!("CPU twins, {} threads", rayon::current_num_threads()),
+            driver: format!("{form}, {} threads", rayon::current_num_threads()),
         }
     }
 }
@@ -56,6 +44,17 @@ impl Adapter {
     pub fn max_binding(&self) -> u64 {
         let limits = self.inner.limits();
         limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)
+    }
+
+    /// What plans for this adapter may use.
+    pub fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            kind: self.info.kind,
+            max_binding: self.max_binding(),
+            workgroup_memory: self.inner.limits().max_compute_workgroup_storage_size,
+            subgroups: self.inner.features().contains(wgpu::Features::SUBGROUP)
+                && self.inner.get_info().subgroup_min_size >= 8,
+        }
     }
 
     /// Whether dispatches can be timed.

@@ -12,9 +12,12 @@ pub(crate) struct Pipeline {
     pub layout: wgpu::BindGroupLayout,
 }
 
-/// The pipelines compiled so far, by stem.
+/// A shader: a kernel's stem and variant.
+pub(crate) type Key = (&'static str, &'static str);
+
+/// The pipelines compiled so far.
 pub(crate) struct Pipelines {
-    cache: HashMap<&'static str, Pipeline>,
+    cache: HashMap<Key, Pipeline>,
     /// Shaders that stand in for the kernels' own, by stem.
     replaced: HashMap<String, String>,
 }
@@ -24,23 +27,24 @@ impl Pipelines {
         Pipelines { cache: HashMap::new(), replaced }
     }
 
-    /// Compiles the kernels of `stems` that are not there yet, in parallel.
-    pub fn compile(&mut self, device: &Device, stems: impl IntoIterator<Item = &'static str>) {
+    /// Compiles the shaders of `keys` that are not there yet, in parallel.
+    pub fn compile(&mut self, device: &Device, keys: impl IntoIterator<Item = Key>) {
         use rayon::prelude::*;
-        let mut missing: Vec<_> = stems.into_iter().filter(|stem| !self.cache.contains_key(stem)).collect();
+        let mut missing: Vec<_> = keys.into_iter().filter(|key| !self.cache.contains_key(key)).collect();
         missing.sort_unstable();
         missing.dedup();
-        let compile = |stem| {
+        let compile = |(stem, variant)| {
             let kernel = kernels::get(stem);
-            let source = self.replaced.get(stem).map_or(kernel.source, String::as_str);
-            (stem, compile(device, kernel, source))
+            let own = kernel.variant(variant).expect("dispatches name variants of their kernel").source;
+            let source = self.replaced.get(stem).map_or(own, String::as_str);
+            ((stem, variant), compile(device, kernel, source))
         };
         let compiled: Vec<_> = missing.into_par_iter().map(compile).collect();
         self.cache.extend(compiled);
     }
 
-    pub fn get(&self, stem: &str) -> &Pipeline {
-        self.cache.get(stem).expect("all of a plan's kernels are compiled when it is loaded")
+    pub fn get(&self, key: Key) -> &Pipeline {
+        self.cache.get(&key).expect("all of a plan's kernels are compiled when it is loaded")
     }
 }
 

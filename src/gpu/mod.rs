@@ -5,5 +5,6 @@ pub mod device;
 pub mod kernel;
 pub mod profile;
 
-pub use adapter::{Adapter, AdapterInfo, AdapterKind};
+pub use crate::plan::AdapterKind;
+pub use adapter::{Adapter, AdapterInfo};
 pub use device::Device;

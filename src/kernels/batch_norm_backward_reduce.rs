@@ -1,23 +1,63 @@
-//! Batch-norm gradients, first stage: sums of dy and dy * xhat over each chunk of rows.
+//! Batch-norm gradients, first stage: gathers the output's gradient, and its sums over chunks of rows.
 
+use super::batch_norm::{Shape, UNUSED, groups, run};
 use crate::error::Result;
 use crate::plan::{Dispatch, View};
 
-pub use super::batch_norm_stats::Params;
+params! {
+    Params {
+        /// N H W.
+        rows: u32,
+        /// C / 4.
+        quads: u32,
+        /// Rows a chunk.
+        chunk: u32,
+        relu: u32,
+        /// 1: there is a second gradient.
+        second: u32,
+    }
+}
+kernel! {
+    batch_norm_backward_reduce(Params)
+    [x: Read F32, stats: Read F32, y: Read F32, second: Read F32, dy: Write F32, partial: Write F32]
+}
 
-kernel! { batch_norm_backward_reduce(Params) [x: Read F32, stats: Read F32, dy: Read F32, partial: Write F32] }
+/// How many chunks the rows are cut into, and of how many rows.
+pub fn chunks(shape: &Shape, invocations: usize) -> (usize, usize) {
+    let chunk = run(shape.rows, shape.channels, invocations);
+    (shape.rows.div_ceil(chunk), chunk)
+}
 
-/// `partial` (chunks, 2, C): the sums of dy and of dy * xhat over each chunk of `x`, `dy` (rows, C);
-/// `stats` (2, C) are the batch's mean and variance.
+/// dy becomes (dy + second) where y > 0: with a `second` gradient or without, with `shape.relu` or everywhere. `partial`
+/// (chunks, 2, C) are the sums of that and of that times xhat over each chunk. `x`, `y`, `second`, `dy` (rows, C), `stats`
+/// (2, C) the batch's mean and variance; what is not used has [`UNUSED`] elements. `invocations` fill the adapter.
 pub fn dispatch(
     label: &str,
-    params: Params,
-    x: View,
-    stats: View,
+    shape: Shape,
+    invocations: usize,
+    [x, stats, y]: [View; 3],
+    second: Option<View>,
+    unused: View,
     dy: View,
     partial: View,
 ) -> Result<Dispatch> {
-    let (len, c) = (params.elements(), params.channels());
-    let views = [(x, len), (stats, 2 * c), (dy, len), (partial, params.partial_len())];
-    KERNEL.dispatch(label, params, &views, params.invocations(), len * 4)
+    let Shape { rows, channels: c, relu, .. } = shape;
+    let (chunks, chunk) = chunks(&shape, invocations);
+    let params = Params {
+        rows: rows as u32,
+        quads: c as u32 / 4,
+        chunk: chunk as u32,
+        relu: relu.into(),
+        second: second.is_some().into(),
+    };
+    let len = rows * c;
+    let views = [
+        (x, len),
+        (stats, 2 * c),
+        (y, if relu { len } else { UNUSED }),
+        (second.unwrap_or(unused), if second.is_some() { len } else { UNUSED }),
+        (dy, len),
+        (partial, chunks * 2 * c),
+    ];
+    KERNEL.dispatch(label, params, &views, groups(rows, c, chunk) * 64, len * 5)
 }

@@ -14,9 +14,19 @@ params! {
         pad: u32,
         /// Parts that the weight gradient's sum over N P Q is cut into.
         splits: u32,
+        /// Pixels of y (N P Q) in one part of the forward pass, a multiple of 8.
+        chunk: u32,
+        /// 1: the forward pass writes each part's statistics.
+        stats: u32,
     }
 }
-kernel! { conv2d_forward(Params) [x: Read F32, w: Read F32, y: Write F32] }
+kernel! {
+    conv2d_forward(Params) in ["registers"]
+    [x: Read F32, w: Read F32, y: Write F32, partial: Write F32]
+}
+
+/// Elements of the statistics' buffer where none are written.
+pub const NO_STATS: usize = 4;
 
 impl Params {
     /// A `size` x `size` convolution with padding size / 2 from x (n, h, w, c) to k channels; c and k are
@@ -26,7 +36,31 @@ impl Params {
         let out = |x: usize| (x + 2 * pad - size) / stride + 1;
         let [n, h, w, c, p, q, k, r, stride, pad] =
             [n, h, w, c, out(h), out(w), k, size, stride, pad].map(|x| x as u32);
-        Params { n, h, w, c, p, q, k, r, s: r, stride, pad, splits: 1 }
+        Params { n, h, w, c, p, q, k, r, s: r, stride, pad, splits: 1, chunk: 8, stats: 0 }
+    }
+
+    /// This convolution cut into chunks for `invocations`, with statistics where asked.
+    pub fn cut(self, invocations: usize, stats: bool) -> Params {
+        // A consumer merges all chunks in each of its workgroups.
+        const MOST_CHUNKS: usize = 512;
+        let blocks = (self.k as usize).div_ceil(16);
+        let chunks = (invocations / blocks).clamp(1, MOST_CHUNKS);
+        let chunk = self.pixels().div_ceil(chunks).next_multiple_of(8);
+        Params { chunk: chunk as u32, stats: stats.into(), ..self }
+    }
+
+    /// N P Q.
+    pub fn pixels(&self) -> usize {
+        elements(&[self.n, self.p, self.q])
+    }
+
+    pub fn chunks(&self) -> usize {
+        self.pixels().div_ceil(self.chunk as usize)
+    }
+
+    /// Elements of the statistics: (chunks, 2, K).
+    pub fn partial_len(&self) -> usize {
+        if self.stats == 1 { self.chunks() * 2 * self.k as usize } else { NO_STATS }
     }
 
     pub fn x_len(&self) -> usize {
@@ -43,15 +77,16 @@ impl Params {
 
     /// 2 N P Q K R S C: what each of the three kernels computes.
     pub fn flops(&self) -> usize {
-        2 * elements(&[self.n, self.p, self.q]) * self.w_len()
+        2 * self.pixels() * self.w_len()
     }
 }
 
-/// y[n, p, q, k] = sum over r, s, c of x[n, p stride + r - pad, q stride + s - pad, c] w[r, s, c, k].
-pub fn dispatch(label: &str, params: Params, x: View, w: View, y: View) -> Result<Dispatch> {
-    let views = [(x, params.x_len()), (w, params.w_len()), (y, params.y_len())];
-    // 8 pixels x 16 channels an invocation.
-    let pixels = elements(&[params.n, params.p, params.q]);
-    let invocations = pixels.div_ceil(8) * (params.k as usize).div_ceil(16);
+/// y[n, p, q, k] = sum over r, s, c of x[n, p stride + r - pad, q stride + s - pad, c] w[r, s, c, k]; with
+/// `params.stats`, also `partial` (chunks, 2, K): mean and sum of squared deviations of each chunk of y (N P Q, K).
+pub fn dispatch(label: &str, params: Params, [x, w]: [View; 2], y: View, partial: View) -> Result<Dispatch> {
+    let views =
+        [(x, params.x_len()), (w, params.w_len()), (y, params.y_len()), (partial, params.partial_len())];
+    // A chunk of pixels x 16 channels an invocation.
+    let invocations = params.chunks() * (params.k as usize).div_ceil(16);
     KERNEL.dispatch(label, params, &views, invocations, params.flops())
 }

@@ -6,7 +6,7 @@ use crate::plan::{Dispatch, View};
 
 pub use super::conv2d_forward::Params;
 
-kernel! { conv2d_weight_grad(Params) [x: Read F32, dy: Read F32, partial: Write F32] }
+kernel! { conv2d_weight_grad(Params) in ["registers"] [x: Read F32, dy: Read F32, partial: Write F32] }
 
 /// `partial` (splits, r, s, c, k): the sum over each of the `params.splits` runs of output rows (n, p), from
 /// x (n, h, w, c) and dy (n, p, q, k). `sum_partials` adds the parts.
@@ -22,14 +22,10 @@ fn tiles(params: &Params) -> usize {
     entries.div_ceil(3) * (params.k as usize).div_ceil(16)
 }
 
-/// Into how many parts the sum over the batch is cut: enough for `invocations`, which fill the device, as
-/// long as the partial sums stay small and below `max_binding` bytes.
-pub fn splits(params: &Params, invocations: usize, max_binding: u64) -> usize {
-    const MOST_BYTES: u64 = 32 << 20;
-    let wanted = invocations.div_ceil(tiles(params));
-    let room = (MOST_BYTES.min(max_binding) / (params.w_len() as u64 * 4)).max(1) as usize;
+/// Into how many parts the sum over the batch is cut for `invocations` that fill the adapter.
+pub fn splits(params: &Params, invocations: usize) -> usize {
     let rows = elements(&[params.n, params.p]);
-    let parts = wanted.min(room).clamp(1, rows);
+    let parts = invocations.div_ceil(tiles(params)).clamp(1, rows);
     // Equal runs of rows, none empty.
     rows.div_ceil(rows.div_ceil(parts))
 }

@@ -1,6 +1,7 @@
 //! The kernels. One operation is `shaders/<stem>.wgsl`, its binding here as `<stem>.rs` (typed
 //! parameters, shape checks, grid, cost) and its CPU twin `src/reference/<stem>.rs`, with the same
-//! bindings in the same order. [`ALL`] is the only list of them.
+//! bindings in the same order. [`ALL`] is the only list of them. A kernel with several variants has
+//! `shaders/<stem>/<variant>.wgsl`, one binding and one twin.
 //!
 //! Symbols as in cuDNN: N batch, H W input, P Q output, C input channels, K output channels, R S
 //! kernel. Activations are NHWC with C a multiple of 4, convolution weights (R, S, C, K).
@@ -29,20 +30,38 @@ pub struct Binding {
     pub elem: Elem,
 }
 
-/// A kernel: its shader, its interface and its CPU twin.
-pub struct Kernel {
-    pub stem: &'static str,
+/// A shader of a kernel.
+pub struct Variant {
+    /// Empty where the kernel has only one.
+    pub name: &'static str,
     /// WGSL with imports; see [`source::expand`].
     pub source: &'static str,
+}
+
+/// A CPU form of a kernel: runs on the parameters' bytes and the bound views.
+pub type OnCpu = fn(&[u8], Vec<&mut [u32]>);
+
+/// A kernel: its shaders, its interface and its CPU forms.
+pub struct Kernel {
+    pub stem: &'static str,
+    /// The first one runs everywhere.
+    pub variants: &'static [Variant],
     /// Name and byte offset of each parameter.
     pub params: &'static [(&'static str, usize)],
     pub bindings: &'static [Binding],
-    /// Runs the CPU twin on the parameters' bytes and the bound views.
-    pub twin: fn(&[u8], Vec<&mut [u32]>),
+    /// The CPU twin: readable, sums in f64, the oracle.
+    pub twin: OnCpu,
+    /// What the host engine runs: the twin, or a faster form of it.
+    pub fast: OnCpu,
 }
 
 impl Kernel {
-    /// A dispatch of this kernel. `views` come with the number of elements that each must have;
+    /// The variant called `name`.
+    pub fn variant(&self, name: &str) -> Option<&'static Variant> {
+        self.variants.iter().find(|v| v.name == name)
+    }
+
+    /// A dispatch of this kernel's first variant. `views` come with the number of elements that each must have;
     /// `invocations` is the number of shader invocations that have work.
     pub(crate) fn dispatch<P: bytemuck::Pod>(
         &'static self,
@@ -61,6 +80,7 @@ impl Kernel {
         Ok(Dispatch {
             label: label.to_string(),
             stem: self.stem,
+            variant: self.variants[0].name,
             params: bytemuck::bytes_of(&params).to_vec(),
             views: views.iter().map(|&(view, _)| view).collect(),
             groups: fold(invocations.div_ceil(WORKGROUP as usize)),
@@ -96,30 +116,56 @@ macro_rules! params {
     };
 }
 
-/// A kernel's registration: stem, parameters, bindings in order. The twin is
-/// `reference::<stem>::<stem>(&params, bindings…)`.
+/// A kernel's registration: stem, parameters, perhaps variants, bindings in order. The twin is
+/// `reference::<stem>::<stem>(&params, bindings…)`, the fast form the function of that name in `cpu`.
 macro_rules! kernel {
-    ($stem:ident($params:ty) [$($binding:ident: $access:ident $elem:ident),* $(,)?]) => {
+    ($stem:ident($params:ty) [$($bindings:tt)*]) => {
+        kernel! {
+            @$stem($params)
+            [$crate::kernels::Variant {
+                name: "",
+                source: include_str!(concat!("../../shaders/", stringify!($stem), ".wgsl")),
+            }]
+            [$($bindings)*]
+        }
+    };
+    ($stem:ident($params:ty) in [$($variant:literal),* $(,)?] [$($bindings:tt)*]) => {
+        kernel! {
+            @$stem($params)
+            [$($crate::kernels::Variant {
+                name: $variant,
+                source: include_str!(concat!("../../shaders/", stringify!($stem), "/", $variant, ".wgsl")),
+            }),*]
+            [$($bindings)*]
+        }
+    };
+    (@$stem:ident($params:ty) [$($variants:expr),*] [$($binding:ident: $access:ident $elem:ident),* $(,)?]) => {
         pub static KERNEL: $crate::kernels::Kernel = $crate::kernels::Kernel {
             stem: stringify!($stem),
-            source: include_str!(concat!("../../shaders/", stringify!($stem), ".wgsl")),
+            variants: &[$($variants),*],
             params: <$params>::FIELDS,
             bindings: &[$($crate::kernels::Binding {
                 name: stringify!($binding),
                 access: $crate::kernels::Access::$access,
                 elem: $crate::plan::Elem::$elem,
             }),*],
-            twin: |params, views| {
-                let params: $params = bytemuck::pod_read_unaligned(params);
-                let [$($binding),*]: [&mut [u32]; _] = views.try_into().expect("one view a binding");
-                $crate::reference::$stem::$stem(
-                    &params,
-                    $($crate::kernels::argument!($access $elem $binding)),*
-                )
-            },
+            twin: on_cpu!($crate::reference::$stem::$stem, $params, [$($binding: $access $elem),*]),
+            fast: on_cpu!($crate::cpu::$stem::$stem, $params, [$($binding: $access $elem),*]),
         };
     };
 }
+
+/// A function of typed parameters and slices as an [`OnCpu`].
+macro_rules! on_cpu {
+    ($function:path, $params:ty, [$($binding:ident: $access:ident $elem:ident),*]) => {
+        |params, views| {
+            let params: $params = bytemuck::pod_read_unaligned(params);
+            let [$($binding),*]: [&mut [u32]; _] = views.try_into().expect("one view a binding");
+            $function(&params, $($crate::kernels::argument!($access $elem $binding)),*)
+        }
+    };
+}
+
 
 macro_rules! argument {
     (Read F32 $b:ident) => {
@@ -150,12 +196,9 @@ macro_rules! kernels {
 kernels! {
     add,
     augment,
+    batch_norm,
     batch_norm_backward,
-    batch_norm_backward_finalize,
     batch_norm_backward_reduce,
-    batch_norm_finalize,
-    batch_norm_normalize,
-    batch_norm_stats,
     conv2d_forward,
     conv2d_input_grad,
     conv2d_weight_grad,
@@ -164,11 +207,8 @@ kernels! {
     linear,
     linear_input_grad,
     linear_weight_grad,
-    loss_log,
     max_pool,
     max_pool_backward,
-    relu,
-    relu_backward,
     s3_update,
     sgd,
     shortcut_a,

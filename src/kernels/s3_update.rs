@@ -1,6 +1,6 @@
 //! The S³ update, for every S³ weight of the network at once.
 
-use super::loss_log::STATUS_LEN;
+use super::softmax_cross_entropy::STATUS_LEN;
 use super::{Hyper, Step};
 use crate::error::Result;
 use crate::plan::{Dispatch, View};

@@ -1,6 +1,6 @@
 //! SGD with momentum and weight decay, for all full-precision parameters at once.
 
-use super::loss_log::STATUS_LEN;
+use super::softmax_cross_entropy::STATUS_LEN;
 use super::{Hyper, Step};
 use crate::error::Result;
 use crate::plan::{Dispatch, View};

@@ -2,6 +2,7 @@
 
 /// The shared texts, by name.
 const SHARED: &[(&str, &str)] = &[
+    ("columns", include_str!("../../shaders/shared/columns.wgsl")),
     ("conv2d", include_str!("../../shaders/shared/conv2d.wgsl")),
     ("grid", include_str!("../../shaders/shared/grid.wgsl")),
     ("philox", include_str!("../../shaders/shared/philox.wgsl")),

@@ -1,6 +1,8 @@
 //! Networks: layers as data, their parameters, and the plan made of them.
 
+mod backward;
 pub mod compile;
+mod fuse;
 pub mod graph;
 pub mod params;
 pub mod resnet;

@@ -50,7 +50,7 @@ pub fn download(engine: &mut dyn Engine, network: &Network) -> Result<Tensors> {
     Ok(tensors)
 }
 
-/// Writes tensors, and what follows from them: discrete weights and the layer numbers of the update. Momenta
+/// Writes tensors, and what follows from them: discrete weights and the tables that kernels read. Momenta
 /// that are absent are left alone. Every tensor of the network must be there, with its shape.
 pub fn upload(engine: &mut dyn Engine, network: &Network, tensors: &Tensors) -> Result<()> {
     for tensor in &network.store.tensors {
@@ -60,6 +60,9 @@ pub fn upload(engine: &mut dyn Engine, network: &Network, tensors: &Tensors) -> 
         {
             scatter(engine, tensor, place, momentum)?;
         }
+    }
+    for (view, table) in &network.tables {
+        engine.write(*view, bytemuck::cast_slice(table))?;
     }
     for (i, range) in network.store.ranges.iter().enumerate() {
         engine.write(range.layers, bytemuck::cast_slice(&network.store.layer_numbers(i)))?;

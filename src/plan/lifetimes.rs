@@ -87,6 +87,7 @@ mod tests {
         Dispatch {
             label: String::new(),
             stem: "test",
+            variant: "",
             params: vec![],
             views: views.to_vec(),
             groups: [1, 1],

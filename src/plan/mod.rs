@@ -65,6 +65,43 @@ impl Buffer {
     }
 }
 
+/// What kind of device an adapter is, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AdapterKind {
+    Discrete,
+    Integrated,
+    Virtual,
+    Other,
+    /// Vulkan on CPU cores, such as llvmpipe.
+    Software,
+    /// The host engine.
+    Host,
+}
+
+/// What a plan has to know of the adapter that it is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    pub kind: AdapterKind,
+    /// The largest binding, in bytes.
+    pub max_binding: u64,
+    /// Workgroup memory of one workgroup, in bytes.
+    pub workgroup_memory: u32,
+    /// Whether subgroups have at least 8 lanes, aligned, with shuffles.
+    pub subgroups: bool,
+}
+
+impl Capabilities {
+    /// About how many invocations fill the adapter: what a kernel that can be cut is cut for.
+    pub fn invocations(&self) -> usize {
+        match self.kind {
+            AdapterKind::Software | AdapterKind::Host => 512,
+            AdapterKind::Integrated | AdapterKind::Other => 4096,
+            AdapterKind::Discrete | AdapterKind::Virtual => 16_384,
+        }
+    }
+}
+
 /// A contiguous part of a buffer: offset and length in elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct View {
@@ -93,8 +130,10 @@ pub struct Cost {
 pub struct Dispatch {
     /// The layer it works for, as in the checkpoint: `layer1.0.conv1`.
     pub label: String,
-    /// The kernel's name: `shaders/<stem>.wgsl`.
+    /// The kernel's name: `shaders/<stem>.wgsl`, or `shaders/<stem>/<variant>.wgsl`.
     pub stem: &'static str,
+    /// Which of the kernel's shaders runs; the empty name is its only one.
+    pub variant: &'static str,
     /// The kernel's parameters, as its uniform buffer holds them.
     pub params: Vec<u8>,
     /// One view per storage binding, in binding order.

@@ -1,11 +1,26 @@
 //! CPU twin of `shaders/batch_norm_backward_reduce.wgsl`.
 
-use crate::kernels::batch_norm_normalize::EPS;
-use crate::kernels::batch_norm_stats::Params;
+use crate::kernels::batch_norm::EPS;
+use crate::kernels::batch_norm_backward_reduce::Params;
 
-/// partial (chunks, 2, C) = sums of dy and dy * xhat over each chunk of rows.
-pub fn batch_norm_backward_reduce(p: &Params, x: &[f32], stats: &[f32], dy: &[f32], partial: &mut [f32]) {
-    let c_len = p.channels();
+/// dy (rows, C) = dy (+ second), 0 where y <= 0 if rectified; partial (chunks, 2, C) = sums of that and of that times
+/// xhat over each chunk of rows.
+pub fn batch_norm_backward_reduce(
+    p: &Params,
+    x: &[f32],
+    stats: &[f32],
+    y: &[f32],
+    second: &[f32],
+    dy: &mut [f32],
+    partial: &mut [f32],
+) {
+    if p.second == 1 {
+        dy.iter_mut().zip(second).for_each(|(d, &other)| *d += other);
+    }
+    if p.relu == 1 {
+        dy.iter_mut().zip(y).for_each(|(d, &y)| *d = if y > 0.0 { *d } else { 0.0 });
+    }
+    let c_len = p.quads as usize * 4;
     let size = p.chunk as usize * c_len;
     for ((x, dy), out) in x.chunks(size).zip(dy.chunks(size)).zip(partial.chunks_mut(2 * c_len)) {
         for c in 0..c_len {

@@ -16,8 +16,8 @@ impl Params {
     }
 }
 
-/// y (N, P, Q, K) = x (N, H, W, C) * w (R, S, C, K).
-pub fn conv2d_forward(p: &Params, x: &[f32], w: &[f32], y: &mut [f32]) {
+/// y (N, P, Q, K) = x (N, H, W, C) * w (R, S, C, K); partial (chunks, 2, K) = mean and M2 of each chunk of y.
+pub fn conv2d_forward(p: &Params, x: &[f32], w: &[f32], y: &mut [f32], partial: &mut [f32]) {
     let [h_len, w_len, c_len, p_len, q_len, k_len] = [p.h, p.w, p.c, p.p, p.q, p.k].map(|x| x as usize);
     y.par_chunks_mut(q_len * k_len).enumerate().for_each(|(row, y)| {
         let mut sum = vec![0.0f64; k_len];
@@ -37,4 +37,20 @@ pub fn conv2d_forward(p: &Params, x: &[f32], w: &[f32], y: &mut [f32]) {
             }
         }
     });
+    if p.stats == 1 {
+        moments(y, k_len, p.chunk as usize, partial);
+    }
+}
+
+/// partial (chunks, 2, C) = mean and sum of squared deviations of each chunk of `chunk` rows of x (rows, C).
+fn moments(x: &[f32], c_len: usize, chunk: usize, partial: &mut [f32]) {
+    for (rows, out) in x.chunks(chunk * c_len).zip(partial.chunks_mut(2 * c_len)) {
+        let count = (rows.len() / c_len) as f64;
+        for c in 0..c_len {
+            let column = || rows.iter().skip(c).step_by(c_len).map(|&x| f64::from(x));
+            let mean = column().sum::<f64>() / count;
+            out[c] = mean as f32;
+            out[c_len + c] = column().map(|x| (x - mean).powi(2)).sum::<f64>() as f32;
+        }
+    }
 }

@@ -3,12 +3,9 @@
 
 pub mod add;
 pub mod augment;
+pub mod batch_norm;
 pub mod batch_norm_backward;
-pub mod batch_norm_backward_finalize;
 pub mod batch_norm_backward_reduce;
-pub mod batch_norm_finalize;
-pub mod batch_norm_normalize;
-pub mod batch_norm_stats;
 pub mod conv2d_forward;
 pub mod conv2d_input_grad;
 pub mod conv2d_weight_grad;
@@ -17,11 +14,8 @@ pub mod global_avg_pool_backward;
 pub mod linear;
 pub mod linear_input_grad;
 pub mod linear_weight_grad;
-pub mod loss_log;
 pub mod max_pool;
 pub mod max_pool_backward;
-pub mod relu;
-pub mod relu_backward;
 pub mod s3_update;
 pub mod sgd;
 pub mod shortcut_a;

@@ -249,7 +249,7 @@ mod tests {
     use crate::train::settings::Flags;
 
     fn report(lines: &str) -> Report {
-        let mut adapter = AdapterInfo::host();
+        let mut adapter = AdapterInfo::host(false);
         adapter.name = "<script>alert('a')</script>".into();
         let settings = Flags::default().resolve().expect("defaults are legal");
         Report {

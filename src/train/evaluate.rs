@@ -111,8 +111,7 @@ impl Evaluator {
             hyper: Hyper { momentum: 0.0, weight_decay: 0.0, alpha: 0.0 },
             mean: source.mean,
             std: source.std,
-            max_binding: target.max_binding(),
-            invocations: target.invocations(),
+            capabilities: target.capabilities(),
             train: false,
         };
         let network = Network::compile(graph, options)?;

@@ -48,8 +48,7 @@ impl Setup {
                 hyper: settings.hyper(),
                 mean: source.mean,
                 std: source.std,
-                max_binding: target.max_binding(),
-                invocations: target.invocations(),
+                capabilities: target.capabilities(),
                 train: true,
             },
         )?;

@@ -9,7 +9,7 @@ use super::settings::Settings;
 use crate::data::{Batch, Dataset, Loader};
 use crate::engine::{Engine, Read};
 use crate::error::{Error, Result};
-use crate::kernels::{Step, loss_log};
+use crate::kernels::{Step, softmax_cross_entropy};
 use crate::model::{Network, state};
 use crate::plan::List;
 use crate::rng::{self, Draws, Stream};
@@ -18,9 +18,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// Steps after which the log is read at the latest; its rows are overwritten after [`loss_log::ROWS`].
+/// Steps after which the log is read at the latest; its rows are overwritten after [`softmax_cross_entropy::ROWS`].
 const READ_EVERY: u64 = 32;
-const _: () = assert!(READ_EVERY as usize * 2 <= loss_log::ROWS);
+const _: () = assert!(READ_EVERY as usize * 2 <= softmax_cross_entropy::ROWS);
 
 /// What a trainer works on.
 pub struct Work {
@@ -189,7 +189,7 @@ impl Trainer {
         let io = self.work.network.io;
         let header = Step {
             step: step as u32,
-            slot: (step % loss_log::ROWS as u64) as u32,
+            slot: (step % softmax_cross_entropy::ROWS as u64) as u32,
             micro: micro as u32,
             first: (micro * n) as u32,
             seed: rng::key(self.work.settings.seed),
@@ -240,7 +240,7 @@ impl Trainer {
         let rows: Vec<[f32; 4]> = bytemuck::pod_collect_to_vec(bytes);
         let lr = self.lr();
         while self.read < step {
-            let [loss, top1, _, at] = rows[((self.read + 1) % loss_log::ROWS as u64) as usize];
+            let [loss, top1, _, at] = rows[((self.read + 1) % softmax_cross_entropy::ROWS as u64) as usize];
             if !loss.is_finite() {
                 return Err(self.not_finite(self.read + 1, loss));
             }

@@ -106,8 +106,7 @@ impl Pair {
             hyper: Hyper { momentum: 0.9, weight_decay: 1e-2, alpha: 1e-2 },
             mean: [0.5; 3],
             std: [0.25; 3],
-            max_binding: target.max_binding(),
-            invocations: target.invocations(),
+            capabilities: target.capabilities(),
             train: true,
         };
         let network = Network::compile(graph, options).expect("layers fit together");
