@@ -3,7 +3,7 @@
 
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ScalarKind, StorageAccess, TypeInner, back};
-use shiftnet::kernels::{self, Access, Kernel, Step, source};
+use shiftnet::kernels::{self, Access, Kernel, Step, Variant, source};
 use shiftnet::plan::Elem;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -58,6 +58,11 @@ fn binding<'m>(module: &'m Module, variable: &'m naga::GlobalVariable) -> (&'m s
     (variable.name.as_deref().expect("WGSL's variables have names"), access, elem)
 }
 
+/// Every shader with its kernel.
+fn shaders() -> impl Iterator<Item = (&'static Kernel, &'static Variant)> + Clone {
+    kernels::ALL.iter().flat_map(|&kernel| kernel.variants.iter().map(move |variant| (kernel, variant)))
+}
+
 /// That `source` has the interface of `kernel` and keeps to the limits.
 fn check(kernel: &Kernel, source: &str) -> Result<(), String> {
     let (text, module, _) = parse(source)?;
@@ -97,8 +102,9 @@ fn check(kernel: &Kernel, source: &str) -> Result<(), String> {
 
 #[test]
 fn shaders_have_their_kernels_interface() {
-    let check = |k: &&Kernel| check(k, k.source).err().map(|e| format!("{}: {e}", k.stem));
-    let wrong: Vec<String> = kernels::ALL.iter().filter_map(check).collect();
+    let check =
+        |(k, v): (&Kernel, &Variant)| check(k, v.source).err().map(|e| format!("{} {}: {e}", k.stem, v.name));
+    let wrong: Vec<String> = shaders().filter_map(check).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -112,13 +118,18 @@ fn wrong_shaders_are_refused() {
         ("max_pool", "read> x", "read_write> x", "bindings"),
         ("max_pool", "winner: array<vec4<u32>>", "winner: array<vec4<i32>>", "vec4"),
         ("max_pool", "@binding(1)", "@binding(4)", "numbers of the bindings"),
-        ("relu", "@workgroup_size(64)", "@workgroup_size(32, 2)", "workgroup"),
-        ("relu", "fn main", "fn start", "entry point"),
-        ("relu_backward", "dy", "gradient", "bindings"),
-        ("relu", "y[i] = max(", "y[i] = maximum(", "maximum"),
-        ("loss_log", "runs: array<vec4<f32>, 64>", "runs: array<vec4<f32>, 1025>", "16400 bytes"),
+        ("add", "@workgroup_size(64)", "@workgroup_size(32, 2)", "workgroup"),
+        ("add", "fn main", "fn start", "entry point"),
+        ("shortcut_a_backward", "dy", "gradient", "bindings"),
+        ("add", "y[i] = a[i]", "y[i] = maximum(a[i])", "maximum"),
         (
-            "loss_log",
+            "softmax_cross_entropy",
+            "runs: array<vec4<f32>, 64>",
+            "runs: array<vec4<f32>, 1025>",
+            "16400 bytes",
+        ),
+        (
+            "softmax_cross_entropy",
             "    workgroupBarrier();",
             "    if run == 0u { return; }\n    workgroupBarrier();",
             "`return`",
@@ -126,8 +137,9 @@ fn wrong_shaders_are_refused() {
     ];
     for (stem, from, to, reason) in broken {
         let kernel = kernels::get(stem);
-        let source = kernel.source.replace(from, to);
-        assert!(source != kernel.source, "{stem} has no `{from}`");
+        let right = kernel.variants[0].source;
+        let source = right.replace(from, to);
+        assert!(source != right, "{stem} has no `{from}`");
         let problem = check(kernel, &source).expect_err(&format!("{stem} with `{to}` is refused"));
         assert!(problem.contains(reason), "{stem} with `{to}`: {problem}");
     }
@@ -144,10 +156,10 @@ fn step_has_the_layout_of_its_twin() {
         ("lr", offset_of!(Step, lr)),
         ("augment", offset_of!(Step, augment)),
     ];
-    let users = kernels::ALL.iter().filter(|kernel| kernel.source.contains("#import step"));
+    let users = shaders().filter(|(_, variant)| variant.source.contains("#import step"));
     assert!(users.clone().count() >= 3);
-    for kernel in users {
-        let (_, module, _) = parse(kernel.source).expect("shaders parse");
+    for (kernel, variant) in users {
+        let (_, module, _) = parse(variant.source).expect("shaders parse");
         let step = module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some("Step"));
         let (_, step) = step.expect("the import declares it");
         assert_eq!(layout(&step.inner), (fields.clone(), size_of::<Step>()), "{}", kernel.stem);
@@ -156,8 +168,8 @@ fn step_has_the_layout_of_its_twin() {
 
 #[test]
 fn shaders_translate_to_every_backend() {
-    for kernel in kernels::ALL {
-        let (_, module, info) = parse(kernel.source).expect("shaders parse");
+    for (kernel, variant) in shaders() {
+        let (_, module, info) = parse(variant.source).expect("shaders parse");
         let spirv = back::spv::write_vec(&module, &info, &back::spv::Options::default(), None);
         assert!(spirv.is_ok_and(|words| words.len() > 100), "{} to SPIR-V", kernel.stem);
         let options = back::msl::Options { lang_version: (2, 0), ..Default::default() };
@@ -181,12 +193,21 @@ fn stems(folder: &str, extension: &str) -> BTreeSet<String> {
     wanted.filter_map(|path| Some(path.file_stem()?.to_str()?.to_string())).collect()
 }
 
-/// One shader, one binding and one twin for each kernel, and none without the others.
+/// One shader or one a variant, one binding and one twin for each kernel, and none without the others.
 #[test]
 fn kernels_are_complete() {
     let all: BTreeSet<String> = kernels::ALL.iter().map(|kernel| kernel.stem.to_string()).collect();
     assert_eq!(all.len(), kernels::ALL.len(), "no kernel is registered twice");
-    assert_eq!(stems("shaders", "wgsl"), all);
+    let mut single = BTreeSet::new();
+    for kernel in kernels::ALL {
+        let names: BTreeSet<String> =
+            kernel.variants.iter().map(|variant| variant.name.to_string()).collect();
+        match kernel.variants {
+            [Variant { name: "", .. }] => assert!(single.insert(kernel.stem.to_string())),
+            _ => assert_eq!(stems(&format!("shaders/{}", kernel.stem), "wgsl"), names),
+        }
+    }
+    assert_eq!(stems("shaders", "wgsl"), single);
     let without = |folder: &str, others: &[&str]| {
         let mut stems = stems(folder, "rs");
         others.iter().for_each(|other| assert!(stems.remove(*other), "{folder}/{other}.rs"));

@@ -247,15 +247,15 @@ mod tests {
     use super::*;
     use crate::gpu::adapter;
     use crate::gpu::device::Limits;
-    use crate::kernels::relu;
+    use crate::kernels::add;
 
-    /// y = max(x, 0) of 8 elements on the first adapter; `None` where there is no adapter.
+    /// y = x + 0 of 8 elements on the first adapter; `None` where there is no adapter.
     fn engine(replaced: &[(&str, &str)]) -> Option<Result<GpuEngine>> {
         let adapter = adapter::all().into_iter().next()?;
         let mut plan = Plan::default();
-        let [x, y] =
-            ["x", "y"].map(|name| plan.buffer(name, &[8], crate::plan::Elem::F32, crate::plan::Role::State));
-        plan.push(List::Forward, relu::dispatch("relu", x, y).expect("equal sizes"));
+        let [x, zero, y] = ["x", "zero", "y"]
+            .map(|name| plan.buffer(name, &[8], crate::plan::Elem::F32, crate::plan::Role::State));
+        plan.push(List::Forward, add::dispatch("add", x, zero, y).expect("equal sizes"));
         let device =
             Device::open(&adapter, plan.largest_buffer(), Limits::Needed).expect("the adapter opens");
         let replaced = replaced.iter().map(|(stem, text)| (stem.to_string(), text.to_string())).collect();
@@ -269,9 +269,9 @@ mod tests {
 
     #[test]
     fn a_shader_that_does_not_compile_is_an_error_that_names_it() {
-        let Some(result) = engine(&[("relu", "fn main() { nonsense }")]) else { return };
+        let Some(result) = engine(&[("add", "fn main() { nonsense }")]) else { return };
         let message = result.err().expect("it cannot compile").to_string();
-        assert!(message.contains("relu"), "{message}");
+        assert!(message.contains("add"), "{message}");
     }
 
     /// Whatever is called on a lost device comes back as an error, again and again.
@@ -283,7 +283,7 @@ mod tests {
         let values: [f32; 8] = [-1.0, 2.0, -3.0, 4.0, 0.0, -0.0, 7.0, -8.0];
         engine.write(x, bytemuck::cast_slice(&values)).expect("the device is there");
         engine.run(List::Forward).expect("the device is there");
-        assert_eq!(engine.fetch_f32(y).expect("the device is there"), values.map(|v| v.max(0.0)));
+        assert_eq!(engine.fetch_f32(y).expect("the device is there"), values);
         engine.device.device.destroy();
         for _ in 0..2 {
             assert!(engine.run(List::Forward).and_then(|()| engine.fetch(y)).is_err());

@@ -4,8 +4,8 @@ pub mod gpu;
 pub mod host;
 
 use crate::error::{Error, Result};
-use crate::gpu::adapter::{self, Choice};
 use crate::gpu::AdapterInfo;
+use crate::gpu::adapter::{self, Choice};
 use crate::plan::{AdapterKind, Capabilities, List, Plan, View};
 use futures::channel::oneshot;
 use std::collections::HashMap;

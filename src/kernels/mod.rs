@@ -166,7 +166,6 @@ macro_rules! on_cpu {
     };
 }
 
-
 macro_rules! argument {
     (Read F32 $b:ident) => {
         bytemuck::cast_slice::<u32, f32>($b)

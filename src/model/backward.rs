@@ -236,8 +236,7 @@ impl Compiler<'_> {
         }
         let dx = self.plan.scratch(format!("d{name}:in"), &self.shape(norm.norm));
         let inputs = [x, stats, gamma, partial, dy];
-        let apply =
-            batch_norm_backward::dispatch(name, shape, invocations, inputs, dx, [dgamma, dbeta])?;
+        let apply = batch_norm_backward::dispatch(name, shape, invocations, inputs, dx, [dgamma, dbeta])?;
         self.plan.push(List::Backward, apply);
         gradients[norm.conv].push(dx);
         Ok(())

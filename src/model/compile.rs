@@ -75,7 +75,8 @@ impl Network {
             status: plan.buffer("status", &[softmax_cross_entropy::STATUS_LEN], Elem::U32, Role::State),
         };
         let family = options.method.family().filter(|_| options.train);
-        let mut store = Store::new(&mut plan, &graph, family.as_deref(), options.capabilities.max_binding, options.train);
+        let mut store =
+            Store::new(&mut plan, &graph, family.as_deref(), options.capabilities.max_binding, options.train);
         if let Some(family) = &family {
             store.name_latents(family.as_ref());
         }

@@ -86,12 +86,7 @@ mod tests {
         assert_eq!(norms[2], ("layer1.0.bn2", Some("relu"), true, "layer1.0.relu"));
         let shortcut = ("layer2.0.downsample.1", None, false, "layer2.0.downsample.1");
         assert!(norms.contains(&shortcut));
-        assert!(norms.contains(&(
-            "layer2.0.bn2",
-            Some("layer2.0.downsample.1"),
-            true,
-            "layer2.0.relu"
-        )));
+        assert!(norms.contains(&("layer2.0.bn2", Some("layer2.0.downsample.1"), true, "layer2.0.relu")));
         let left = units.iter().filter(|unit| matches!(unit, Unit::Layer(_))).count();
         // Input, 9 convolutions, pool, linear.
         assert_eq!(left, 12);

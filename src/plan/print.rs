@@ -11,14 +11,23 @@ pub fn plan(plan: &Plan) -> String {
     for list in List::ALL {
         dispatches(plan, list, &mut text);
     }
-    let step: usize = [List::Forward, List::Backward, List::Update].map(|l| plan.list(l).len()).iter().sum();
-    let flops: u64 = [List::Forward, List::Backward, List::Update]
-        .iter()
-        .flat_map(|&l| plan.list(l))
-        .map(|d| d.cost.flops)
-        .sum();
-    line(&mut text, format_args!("a training step: {step} dispatches, {:.2} GFLOP", flops as f64 / 1e9));
+    step(plan, &mut text);
     text.trim_end().to_string()
+}
+
+/// A training step in one line, and how often each kernel runs in it, the most frequent first.
+fn step(plan: &Plan, text: &mut String) {
+    let step = || [List::Forward, List::Backward, List::Update].into_iter().flat_map(|l| plan.list(l));
+    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+    step().for_each(|d| *kinds.entry(d.stem).or_default() += 1);
+    let mut kinds: Vec<_> = kinds.into_iter().collect();
+    kinds.sort_by_key(|&(stem, count)| (std::cmp::Reverse(count), stem));
+    let kinds: Vec<String> = kinds.iter().map(|(stem, count)| format!("{count} {stem}")).collect();
+    let gflop = step().map(|d| d.cost.flops).sum::<u64>() as f64 / 1e9;
+    line(text, format_args!("a training step: {} dispatches, {gflop:.2} GFLOP", step().count()));
+    if !kinds.is_empty() {
+        line(text, format_args!("of these {}", kinds.join(", ")));
+    }
 }
 
 /// Appends a line; a `String` takes everything.

@@ -18,8 +18,9 @@ pub fn batch_norm_backward(
     dbeta: &mut [f32],
 ) {
     let c_len = p.quads as usize * 4;
-    let sums: Vec<f64> =
-        (0..2 * c_len).map(|c| partial.iter().skip(c).step_by(2 * c_len).map(|&x| f64::from(x)).sum()).collect();
+    let sums: Vec<f64> = (0..2 * c_len)
+        .map(|c| partial.iter().skip(c).step_by(2 * c_len).map(|&x| f64::from(x)).sum())
+        .collect();
     // Not a factor of 0: what is overwritten may be NaN.
     let kept = |old: f32| if p.accumulate == 1 { old } else { 0.0 };
     for c in 0..c_len {

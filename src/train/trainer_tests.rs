@@ -65,7 +65,8 @@ fn late_reads_lose_no_step_and_share_their_time() {
     let settings = toml::from_str::<Flags>(flags).expect("valid TOML").resolve();
     let setup = Setup::new(settings.expect("legal"), Target::host()).expect("built-in images");
     let tensors = state::initial(&setup.network, setup.settings.init, 0);
-    let inner = HostEngine::new(setup.network.plan.clone()).expect("a small network");
+    let inner =
+        HostEngine::new(setup.network.plan.clone(), crate::engine::Form::Fast).expect("a small network");
     let mut engine = Late { inner, held: vec![] };
     state::upload(&mut engine, &setup.network, &tensors).expect("it fits");
     let progress =

@@ -1,8 +1,11 @@
 //! Cases of the convolutions and the sum of their partial results.
 
-use crate::suite::{Suite, Tolerance::Terms, draws};
+use crate::suite::{EPS, Suite, Tolerance::Bits, Tolerance::Each, Tolerance::Terms, draws};
 use shiftnet::kernels::conv2d_forward::{self, Params};
+use shiftnet::kernels::sum_partials::{BLOCK, Part};
 use shiftnet::kernels::{accumulating, conv2d_input_grad, conv2d_weight_grad, sum_partials};
+use shiftnet::plan::View;
+use shiftnet::reference;
 use shiftnet::rng::Draws;
 
 /// (n, h, w, c), k, size, stride. Odd sizes, H and W apart, C and K apart, one image and several,
@@ -40,9 +43,10 @@ pub fn add(suite: &mut Suite) {
         let out = [n, conv.p as usize, conv.q as usize, k];
         let weight = [size, size, c, k];
 
-        let [x, w, y] = [suite.normal(draws, &from), suite.normal(draws, &weight), suite.output(&out)];
-        let forward = conv2d_forward::dispatch("", conv, x, w, y);
-        suite.case(&name, forward, [Terms(size * size * c)]);
+        let [x, w] = [suite.normal(draws, &from), suite.normal(draws, &weight)];
+        for (chunk, stats) in [(8, true), (24, true), (40, false)] {
+            forward(suite, draws, &name, Params { chunk, stats: stats.into(), ..conv }, [x, w]);
+        }
 
         let [dy, dx] = [suite.normal(draws, &out), suite.output(&from)];
         let input_grad = conv2d_input_grad::dispatch("", conv, dy, w, dx);
@@ -58,12 +62,77 @@ pub fn add(suite: &mut Suite) {
             suite.case(format!("{name}, {splits} splits"), weight_grad, [Terms(run(splits) * out[2])]);
         }
     }
-    for (splits, len) in [(1, 4), (3, 300), (7, 1156), (64, 68)] {
-        let [partial, old] = [[splits, len], [1, len]].map(|shape| suite.normal(draws, &shape));
-        let y = suite.output(&[len]);
-        let name = format!("{splits} splits of {len}");
-        suite.case(&name, sum_partials::dispatch("", splits, partial, y), [Terms(splits)]);
-        let adding = sum_partials::dispatch("", splits, partial, old).map(|d| accumulating(&d));
-        suite.case(format!("{name}, adding"), adding, [Terms(splits + 1)]);
+    sums(suite, draws);
+}
+
+/// y and, where asked, the statistics of its chunks. y is a sum of R S C products; a mean is off by the mean of what y is off
+/// by, and its own `chunk` roundings; M2 by what that does to the squared distances, and its own roundings.
+fn forward(suite: &mut Suite, draws: &mut Draws, name: &str, conv: Params, [x, w]: [View; 2]) {
+    let terms = (conv.r * conv.s * conv.c) as usize;
+    let k = conv.k as usize;
+    let y = suite.output(&[conv.n, conv.p, conv.q, conv.k].map(|x| x as usize));
+    let [got, magnitudes] = [false, true].map(|absolute| {
+        let values =
+            |view| suite.values(view).iter().map(|&v: &f32| if absolute { v.abs() } else { v }).collect();
+        let [x, w]: [Vec<f32>; 2] = [x, w].map(values);
+        let mut y = vec![0.0; conv.y_len()];
+        reference::conv2d_forward::conv2d_forward(&Params { stats: 0, ..conv }, &x, &w, &mut y, &mut []);
+        y
+    });
+    let partial = match conv.stats {
+        1 => suite.output(&[conv.chunks(), 2, k]),
+        _ => suite.normal(draws, &[conv2d_forward::NO_STATS]),
+    };
+    let mut bounds = Vec::new();
+    let size = conv.chunk as usize * k;
+    for (y, m) in got.chunks(size).zip(magnitudes.chunks(size)) {
+        let count = (y.len() / k) as f64;
+        let column = |i: usize| y.iter().skip(i).step_by(k).map(|&y| f64::from(y));
+        let off = |i: usize| m.iter().skip(i).step_by(k).map(|&m| terms as f64 * EPS * f64::from(m));
+        let mean = |i: usize| column(i).sum::<f64>() / count;
+        let mean_off =
+            |i: usize| (off(i).sum::<f64>() + count * EPS * column(i).map(f64::abs).sum::<f64>()) / count;
+        bounds.extend((0..k).map(mean_off));
+        bounds.extend((0..k).map(|i| {
+            let (mean, mean_off) = (mean(i), mean_off(i));
+            let m2: f64 = column(i).map(|y| (y - mean).powi(2)).sum();
+            let moved = column(i).zip(off(i)).map(|(y, off)| {
+                let off = off + mean_off;
+                2.0 * (y - mean).abs() * off + off * off
+            });
+            moved.sum::<f64>() + (count + 8.0) * EPS * m2
+        }));
+    }
+    let statistics = if conv.stats == 1 { Each(bounds) } else { Bits };
+    let dispatch = conv2d_forward::dispatch("", conv, [x, w], y, partial);
+    suite.case(
+        format!("{name}, chunk {}, stats {}", conv.chunk, conv.stats),
+        dispatch,
+        [Terms(terms), statistics],
+    );
+}
+
+/// Weights whose parts are added, between ones that have none.
+fn sums(suite: &mut Suite, draws: &mut Draws) {
+    let cases: [&[(usize, usize)]; 4] =
+        [&[(1, 4)], &[(3, 300), (2, 64)], &[(7, 1156), (1, 8), (5, 128)], &[(64, 68)]];
+    for weights in cases {
+        let mut parts = Vec::new();
+        let [mut to, mut offset] = [0, 8];
+        for &(splits, len) in weights {
+            parts.push(Part { to, len, offset, splits });
+            // A block that nothing is added to follows each weight.
+            to += len.next_multiple_of(BLOCK) + BLOCK;
+            offset += splits * len + 4;
+        }
+        let table = suite.u32s(&sum_partials::table(to, &parts));
+        let partial = suite.normal(draws, &[offset]);
+        let most = weights.iter().map(|w| w.0).max().expect("there are weights");
+        for adding in [false, true] {
+            let y = suite.normal(draws, &[to]);
+            let dispatch = sum_partials::dispatch("", table, partial, y);
+            let dispatch = dispatch.map(|d| if adding { accumulating(&d) } else { d });
+            suite.case(format!("{weights:?}, adding {adding}"), dispatch, [Terms(most + 1)]);
+        }
     }
 }

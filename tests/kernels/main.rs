@@ -63,9 +63,9 @@ fn every_kernel_has_cases_folded_grids_and_breaks() {
     let all: BTreeSet<_> = kernels::ALL.iter().map(|kernel| kernel.stem).collect();
     assert_eq!(SUITE.stems(), all);
     assert_eq!(BREAKS.iter().map(|b| b.stem).collect::<BTreeSet<_>>(), all);
-    // The log is one workgroup whatever its size.
+    // The loss is one workgroup whatever its size.
     let folded = SUITE.plan.list(List::Forward).iter().filter(|dispatch| dispatch.groups[1] > 1);
-    let folded: BTreeSet<_> = folded.map(|dispatch| dispatch.stem).chain(["loss_log"]).collect();
+    let folded: BTreeSet<_> = folded.map(|dispatch| dispatch.stem).chain(["softmax_cross_entropy"]).collect();
     assert_eq!(folded, all);
 }
 

@@ -1,40 +1,49 @@
 //! Cases of the batch norm.
 
-use crate::suite::{EPS, Suite, Tolerance, Tolerance::Each, Tolerance::Terms, draws};
-use shiftnet::kernels::batch_norm_stats::{self, Params as Rows};
+use crate::suite::{EPS, Suite, Tolerance::Bits, Tolerance::Each, draws};
+use shiftnet::kernels::batch_norm::{Shape, Tensors, UNUSED};
+use shiftnet::kernels::conv2d_forward::Params as Conv;
 use shiftnet::kernels::*;
 use shiftnet::plan::View;
 use shiftnet::rng::Draws;
 
-/// (n, h, w, c), mean and standard deviation of x. Chunks of 16 rows and of more, a last chunk that is
-/// shorter, more chunks than the 64 invocations that merge them, and a mean so far from 0 that
-/// E[x^2] - E[x]^2 would lose all digits in f32.
-const SHAPES: [([usize; 4], f32, f32); 6] = [
-    ([3, 7, 5, 8], 0.5, 1.5),
-    ([1, 3, 2, 12], 0.0, 1.0),
-    ([1, 4, 4, 4], -2.0, 0.01),
-    ([3, 25, 23, 4], 100.0, 1.0),
-    ([3, 47, 61, 8], 0.25, 2.0),
-    ([3, 61, 47, 4], 100.0, 1.0),
+/// (n, h, w, c), mean and standard deviation of x, invocations that fill the adapter, channels that a chunk of the
+/// statistics has. Runs of 16 rows and of more, a last run and a last chunk that are shorter, more chunks than the
+/// invocations that merge them, more quads than a workgroup takes and not a multiple of them, and a mean so far from 0
+/// that E[x^2] - E[x]^2 would lose all digits in f32.
+const SHAPES: [([usize; 4], f32, f32, usize, usize); 7] = [
+    ([3, 7, 5, 8], 0.5, 1.5, 512, 8),
+    ([1, 3, 2, 12], 0.0, 1.0, 512, 16),
+    ([1, 4, 4, 4], -2.0, 0.01, 64, 8),
+    ([3, 25, 23, 4], 100.0, 1.0, 16_384, 8),
+    ([2, 17, 11, 68], 0.25, 2.0, 512, 24),
+    ([3, 31, 47, 8], 100.0, 1.0, 4096, 40),
+    ([1, 9, 8, 200], -1.0, 2.0, 1024, 8),
 ];
 
 pub fn add(suite: &mut Suite) {
     let draws = &mut draws("norm");
-    for (shape, mean, std) in SHAPES {
-        let rows: usize = shape[..3].iter().product();
-        let cut = Rows::new(rows, shape[3]);
-        let name = format!("{shape:?}, mean {mean}, std {std}");
-        let x = suite.f32s(&shape, || mean + std * draws.normal());
-        stats(suite, &name, cut, x);
-        finalize(suite, draws, &name, cut, mean, std);
-        let stats = statistics(suite, draws, shape[3], mean, std);
-        normalize(suite, draws, &name, rows, x, stats);
-        backward(suite, draws, &name, cut, x, stats);
+    for (from, mean, std, invocations, chunk) in SHAPES {
+        let (rows, channels) = (from[..3].iter().product(), from[3]);
+        let x = suite.f32s(&from, || mean + std * draws.normal());
+        // A 1 x 1 convolution would write as many rows.
+        let conv = Conv { chunk: chunk as u32, stats: 1, ..Conv::new(from, channels, 1, 1) };
+        for (relu, residual) in [(false, false), (true, false), (true, true), (false, true)] {
+            let shape = Shape { rows, channels, relu, residual };
+            let name = format!("{from:?}, mean {mean}, std {std}, relu {relu}, residual {residual}");
+            for batch in [true, false] {
+                let conv = Some(&conv).filter(|_| batch);
+                let name = format!("{name}, batch {batch}");
+                forward(suite, draws, &name, shape, conv, invocations, x, [mean, std]);
+            }
+            // The second gradient goes with the residual, to have each with and without.
+            backward(suite, draws, &name, shape, invocations, x, [mean, std]);
+        }
     }
 }
 
 /// (2, C): means near `mean` and variances near `std` squared, one of them no larger than eps.
-fn statistics(suite: &mut Suite, draws: &mut Draws, c: usize, mean: f32, std: f32) -> View {
+fn statistics(suite: &mut Suite, draws: &mut Draws, c: usize, [mean, std]: [f32; 2]) -> View {
     let mut i = 0;
     suite.f32s(&[2, c], || {
         i += 1;
@@ -46,132 +55,187 @@ fn statistics(suite: &mut Suite, draws: &mut Draws, c: usize, mean: f32, std: f3
     })
 }
 
-/// Mean: the sum of `chunk` values, so chunk * EPS of their mean magnitude. M2: the same share of itself,
-/// and rows * d^2 for a mean that is off by d.
-fn stats(suite: &mut Suite, name: &str, cut: Rows, x: View) {
-    let [c, chunk] = [cut.channels(), cut.chunk as usize];
-    let mut bounds = Vec::new();
-    for rows in suite.values(x).chunks(chunk * c) {
-        let count = (rows.len() / c) as f64;
-        let column = |i: usize| rows.iter().skip(i).step_by(c).map(|&x| f64::from(x));
-        let off = |i: usize| EPS * column(i).map(f64::abs).sum::<f64>();
-        bounds.extend((0..c).map(off));
-        bounds.extend((0..c).map(|i| {
-            let mean = column(i).sum::<f64>() / count;
-            let m2: f64 = column(i).map(|x| (x - mean).powi(2)).sum();
-            (count + 4.0) * EPS * m2 + count * off(i).powi(2)
-        }));
-    }
-    let partial = suite.f32s(&[cut.chunks as usize, 2, c], || f32::NAN);
-    suite.case(name, batch_norm_stats::dispatch("", cut, x, partial), [Each(bounds)]);
-}
-
-/// The chunks are merged one after the other: each merge rounds the mean once, so the mean is off by at most
-/// d = chunks * EPS * max |mean|. The variance has its own chunks * EPS, and what d does to the squared
-/// distances between means that lie up to s apart: 2 s d + d^2. The running statistics get momentum
-/// times that, and three roundings of their own.
-fn finalize(suite: &mut Suite, draws: &mut Draws, name: &str, cut: Rows, mean: f32, std: f32) {
-    let [c, chunks] = [cut.channels(), cut.chunks as usize];
-    let mut i = 0;
-    let partial = suite.f32s(&[chunks, 2, c], || {
-        i += 1;
-        let is_mean = (i - 1) % (2 * c) < c;
-        if is_mean {
-            mean + std * draws.normal()
-        } else {
-            cut.chunk as f32 * std * std * draws.range(0.5, 2.0)
-        }
-    });
-    let [stats, running] = [suite.output(&[2, c]), suite.f32s(&[2, c], || draws.range(0.5, 2.0))];
-    let values = suite.values(partial);
-    let column = |i: usize| values.iter().skip(i).step_by(2 * c).map(|&x| f64::from(x));
-    let rounded = EPS * (chunks as f64 + 8.0);
-    let mut bounds = vec![0.0; 2 * c];
-    let mut size = vec![0.0; 2 * c];
-    for i in 0..c {
-        let [low, high] = column(i).fold([f64::MAX, f64::MIN], |[low, high], x| [low.min(x), high.max(x)]);
-        size[i] = low.abs().max(high.abs());
-        let off = rounded * size[i];
-        let spread = high - low;
-        // Biased or not: a single chunk's M2 is divided by at least half of its rows.
-        size[c + i] = spread.powi(2) + 2.0 * column(c + i).sum::<f64>() / f64::from(cut.rows);
-        bounds[i] = off;
-        bounds[c + i] = rounded * size[c + i] + 2.0 * spread * off + off * off;
-    }
-    let old = suite.values(running);
-    let moved = |i: usize| 0.1 * bounds[i] + 3.0 * EPS * (f64::from(old[i].abs()) + size[i]);
-    let moved = (0..2 * c).map(moved).collect();
-    let dispatch = batch_norm_finalize::dispatch("", cut, partial, stats, running);
-    suite.case(name, dispatch, [Each(bounds), Each(moved)]);
-}
-
 /// 1 / sqrt(variance + eps) in f32: one rounding of the sum, 3 ULP of WGSL's square root and 2.5 of its division.
 const INVERSE: f64 = 8.0 * EPS;
 
-fn inverse(variance: f32) -> f64 {
-    1.0 / (f64::from(variance) + 1e-5).sqrt()
+fn inverse(variance: f64) -> f64 {
+    1.0 / (variance + 1e-5).sqrt()
 }
 
-/// |x - mean| gamma / sqrt(variance + eps) and |beta|, each with INVERSE and the roundings of its sum.
-fn normalize(suite: &mut Suite, draws: &mut Draws, name: &str, rows: usize, x: View, stats: View) {
-    let c = stats.len / 2;
-    let affine = [1.0, 0.0].map(|at| suite.f32s(&[c], || at + 0.5 * draws.normal()));
-    let [x_values, s, gamma, beta] = [x, stats, affine[0], affine[1]].map(|view| suite.values(view));
-    let bound = |(i, &x): (usize, &f32)| {
-        let i = i % c;
-        let scaled = f64::from((x - s[i]) * gamma[i]).abs() * inverse(s[c + i]);
-        (INVERSE + 4.0 * EPS) * (scaled + f64::from(beta[i].abs()))
+/// The merged statistics of chunks, as (mean, biased variance), and how far f32 may be off in each.
+///
+/// Each merge rounds the mean once, so the mean is off by at most d = chunks * EPS * max |mean|. The variance has its own
+/// chunks * EPS, and what d does to the squared distances between means that lie up to s apart: 2 s d + d^2.
+fn merged(values: &[f32], c: usize, conv: &Conv, rows: usize) -> Vec<[f64; 4]> {
+    let chunk = conv.chunk as usize;
+    let of_channel = |i: usize| {
+        let column = |i: usize| values.iter().skip(i).step_by(2 * c).map(|&x| f64::from(x));
+        let counts = || (0..rows).step_by(chunk).map(|first| chunk.min(rows - first) as f64);
+        let mean = column(i).zip(counts()).map(|(mean, n)| mean * n).sum::<f64>() / rows as f64;
+        let between: f64 = column(i).zip(counts()).map(|(m, n)| (m - mean).powi(2) * n).sum();
+        let variance = (column(c + i).sum::<f64>() + between) / rows as f64;
+        let [low, high] = column(i).fold([f64::MAX, f64::MIN], |[low, high], x| [low.min(x), high.max(x)]);
+        let (size, spread) = (low.abs().max(high.abs()), high - low);
+        let rounded = EPS * (counts().count() as f64 + 8.0);
+        let off = rounded * size;
+        [mean, variance, off, rounded * variance + 2.0 * spread * off + off * off]
     };
-    let bounds = x_values.iter().enumerate().map(bound).collect();
-    let y = suite.output(&[rows, c]);
-    suite.case(name, batch_norm_normalize::dispatch("", rows, x, stats, affine, y), [Each(bounds)]);
+    (0..c).map(of_channel).collect()
 }
 
-fn backward(suite: &mut Suite, draws: &mut Draws, name: &str, cut: Rows, x: View, stats: View) {
-    let c = stats.len / 2;
-    let rows = cut.rows as usize;
-    let dy = suite.normal(draws, &[rows, c]);
-    let [x_values, d, s] = [x, dy, stats].map(|view| suite.values(view));
+/// |x - mean| gamma / sqrt(variance + eps) and |beta| and the residual, each with INVERSE and the roundings of its sum, and
+/// what the statistics are off by.
+#[allow(clippy::too_many_arguments)]
+fn forward(
+    suite: &mut Suite,
+    draws: &mut Draws,
+    name: &str,
+    shape: Shape,
+    conv: Option<&Conv>,
+    invocations: usize,
+    x: View,
+    at: [f32; 2],
+) {
+    let Shape { rows, channels: c, relu, residual } = shape;
+    let [mean, std] = at;
+    let mut i = 0;
+    let partial = match conv {
+        None => suite.normal(draws, &[UNUSED]),
+        Some(conv) => suite.f32s(&[conv.chunks(), 2, c], || {
+            i += 1;
+            let is_mean = (i - 1) % (2 * c) < c;
+            let spread = conv.chunk as f32 * std * std * draws.range(0.5, 2.0);
+            if is_mean { mean + std * draws.normal() } else { spread }
+        }),
+    };
+    let affine = [1.0, 0.0].map(|at| suite.f32s(&[c], || at + 0.5 * draws.normal()));
+    let added = suite.normal(draws, &[if residual { rows * c } else { UNUSED }]);
+    let running = statistics(suite, draws, c, at);
+    let (stats, y) = (suite.normal(draws, &[2, c]), suite.output(&[rows, c]));
 
+    let [x_values, gamma, beta, old] = [x, affine[0], affine[1], running].map(|view| suite.values(view));
+    let used = match conv {
+        Some(conv) => merged(&suite.values(partial), c, conv, rows),
+        None => (0..c).map(|i| [f64::from(old[i]), f64::from(old[c + i]), 0.0, 0.0]).collect(),
+    };
+    let added_values = suite.values(added);
+    let bound = |(at, &x): (usize, &f32)| {
+        let [mean, variance, mean_off, variance_off] = used[at % c];
+        let (gamma, beta) = (f64::from(gamma[at % c]).abs(), f64::from(beta[at % c]).abs());
+        let distance = (f64::from(x) - mean).abs() + EPS * (f64::from(x.abs()) + mean.abs());
+        let scaled = distance * gamma * inverse(variance);
+        let added = if residual { f64::from(added_values[at].abs()) } else { 0.0 };
+        let off = mean_off * gamma * inverse(variance) + scaled * 0.5 * variance_off / (variance + 1e-5);
+        (INVERSE + 6.0 * EPS) * (scaled + beta + added)
+            + 2.0 * off
+            + EPS * gamma * inverse(variance) * (f64::from(x.abs()) + mean.abs())
+    };
+    let y_bounds = x_values.iter().enumerate().map(bound).collect();
+    let (mut stats_bounds, mut running_bounds) = (vec![0.0; 2 * c], vec![0.0; 2 * c]);
+    for (i, [mean, variance, mean_off, variance_off]) in used.into_iter().enumerate() {
+        stats_bounds[i] = mean_off + EPS * mean.abs();
+        stats_bounds[c + i] = variance_off + 4.0 * EPS * variance;
+        // Biased or not: the sum is divided by at least half of the rows.
+        for (at, size, off) in [(i, mean.abs(), mean_off), (c + i, 2.0 * variance, 2.0 * variance_off)] {
+            running_bounds[at] = 0.1 * off + 4.0 * EPS * (f64::from(old[at].abs()) + size);
+        }
+    }
+    let tensors = Tensors { partial, affine, residual: added, running, stats };
+    let dispatch = batch_norm::dispatch("", shape, conv, invocations, x, tensors, y);
+    let written = if conv.is_some() { [Each(running_bounds), Each(stats_bounds)] } else { [Bits, Bits] };
+    let [running, stats] = written;
+    suite.case(format!("{name}, relu {relu}"), dispatch, [running, stats, Each(y_bounds)]);
+}
+
+fn backward(
+    suite: &mut Suite,
+    draws: &mut Draws,
+    name: &str,
+    shape: Shape,
+    invocations: usize,
+    x: View,
+    at: [f32; 2],
+) {
+    let Shape { rows, channels: c, relu, residual } = shape;
+    let stats = statistics(suite, draws, c, at);
+    let dy = suite.normal(draws, &[rows, c]);
+    let second = residual.then(|| suite.normal(draws, &[rows, c]));
+    let unused = suite.normal(draws, &[UNUSED]);
+    // A third of y is exactly 0, where the gradient of the ReLU is 0.
+    let len = if relu { rows * c } else { UNUSED };
+    let y = suite.f32s(&[len], || if draws.below(3) == 0 { 0.0 } else { draws.normal() });
+
+    let [x_values, s, mut gathered, y_values] = [x, stats, dy, y].map(|view| suite.values(view));
+    if let Some(second) = second {
+        gathered.iter_mut().zip(suite.values(second)).for_each(|(d, other)| *d += other);
+    }
+    if relu {
+        gathered.iter_mut().zip(y_values).for_each(|(d, y)| *d = if y > 0.0 { *d } else { 0.0 });
+    }
     // Sums of a chunk's products, the second one scaled by 1 / sqrt(variance + eps).
-    let chunk = cut.chunk as usize;
+    let (chunks, chunk) = batch_norm_backward_reduce::chunks(&shape, invocations);
     let mut bounds = Vec::new();
-    for (x, d) in x_values.chunks(chunk * c).zip(d.chunks(chunk * c)) {
+    for (x, d) in x_values.chunks(chunk * c).zip(gathered.chunks(chunk * c)) {
         let mut sums = vec![0.0; 2 * c];
         for (i, (&x, &d)) in x.iter().zip(d).enumerate() {
             sums[i % c] += f64::from(d.abs());
-            sums[c + i % c] += f64::from((d * (x - s[i % c])).abs()) * inverse(s[c + i % c]);
+            sums[c + i % c] += f64::from((d * (x - s[i % c])).abs()) * inverse(f64::from(s[c + i % c]));
         }
         bounds.extend(sums.iter().map(|sum| (chunk as f64 * EPS + INVERSE) * sum));
     }
-    let partial = suite.output(&[cut.chunks as usize, 2, c]);
-    let reduce = batch_norm_backward_reduce::dispatch("", cut, x, stats, dy, partial);
-    suite.case(name, reduce, [Each(bounds)]);
+    let partial = suite.output(&[chunks, 2, c]);
+    let inputs = [x, stats, y];
+    let reduce =
+        batch_norm_backward_reduce::dispatch("", shape, invocations, inputs, second, unused, dy, partial);
+    suite.case(name, reduce, [Bits, Each(bounds)]);
 
-    let chunks = cut.chunks as usize;
-    let partial = suite.normal(draws, &[chunks, 2, c]);
     for adding in [false, true] {
-        let sums = suite.output(&[2, c]);
-        let out = [0, 1].map(|_| if adding { suite.normal(draws, &[c]) } else { suite.output(&[c]) });
-        let dispatch = batch_norm_backward_finalize::dispatch("", cut, partial, sums, out);
-        let dispatch = dispatch.map(|d| if adding { accumulating(&d) } else { d });
-        let tolerances: [Tolerance; 3] = [Terms(chunks), Terms(chunks + 1), Terms(chunks + 1)];
-        suite.case(format!("{name}, adding {adding}"), dispatch, tolerances);
+        apply(suite, draws, name, shape, invocations, [x, stats], adding);
     }
+}
 
-    // dx: the same sum of magnitudes, with one inverse for xhat, one for the scale and six more roundings.
+/// dgamma and dbeta: sums of `chunks` values. dx: the same sums' roundings, one inverse for xhat, one for the scale and six
+/// more roundings.
+fn apply(
+    suite: &mut Suite,
+    draws: &mut Draws,
+    name: &str,
+    shape: Shape,
+    invocations: usize,
+    [x, stats]: [View; 2],
+    adding: bool,
+) {
+    let Shape { rows, channels: c, .. } = shape;
+    let (chunks, chunk) = batch_norm_backward_reduce::chunks(&shape, invocations);
+    let partial = suite.f32s(&[chunks, 2, c], || chunk as f32 * draws.normal());
+    let dy = suite.normal(draws, &[rows, c]);
     let gamma = suite.f32s(&[c], || 1.0 + 0.5 * draws.normal());
-    let sums = suite.f32s(&[2, c], || rows as f32 * draws.normal());
-    let [g, t] = [gamma, sums].map(|view| suite.values(view));
-    let bound = |(i, (&x, &d)): (usize, (&f32, &f32))| {
-        let i = i % c;
-        let inverse = inverse(s[c + i]);
+    let out = [0, 1].map(|_| if adding { suite.normal(draws, &[c]) } else { suite.output(&[c]) });
+    let [x_values, s, g, d, p] = [x, stats, gamma, dy, partial].map(|view| suite.values(view));
+    let [sums, sizes] = [false, true].map(|absolute| {
+        let value = |x: &f32| f64::from(if absolute { x.abs() } else { *x });
+        (0..2 * c).map(|i| p.iter().skip(i).step_by(2 * c).map(value).sum()).collect::<Vec<f64>>()
+    });
+    let old = out.map(|view| if adding { suite.values(view) } else { vec![0.0; c] });
+    let affine_bounds = [1, 0].map(|half| {
+        let bound =
+            |i: usize| (chunks + 1) as f64 * EPS * (sizes[half * c + i] + f64::from(old[1 - half][i].abs()));
+        Each((0..c).map(bound).collect())
+    });
+    let bound = |(at, (&x, &d)): (usize, (&f32, &f32))| {
+        let i = at % c;
+        let inverse = inverse(f64::from(s[c + i]));
         let xhat = f64::from((x - s[i]).abs()) * inverse;
-        let mean = (f64::from(t[i].abs()) + xhat * f64::from(t[c + i].abs())) / rows as f64;
-        (2.0 * INVERSE + 6.0 * EPS) * f64::from(g[i].abs()) * inverse * (f64::from(d.abs()) + mean)
+        let mean = (sums[i].abs() + xhat * sums[c + i].abs()) / rows as f64;
+        let off = chunks as f64 * EPS * (sizes[i] + xhat * sizes[c + i]) / rows as f64;
+        let scale = f64::from(g[i]).abs() * inverse;
+        scale * ((2.0 * INVERSE + 6.0 * EPS) * (f64::from(d.abs()) + mean) + off)
     };
     let bounds = x_values.iter().zip(&d).enumerate().map(bound).collect();
     let dx = suite.output(&[rows, c]);
-    let dispatch = batch_norm_backward::dispatch("", rows, [x, stats, gamma, sums], dy, dx);
-    suite.case(name, dispatch, [Each(bounds)]);
+    let inputs = [x, stats, gamma, partial, dy];
+    let dispatch = batch_norm_backward::dispatch("", shape, invocations, inputs, dx, out);
+    let dispatch = dispatch.map(|d| if adding { accumulating(&d) } else { d });
+    let [dgamma, dbeta] = affine_bounds;
+    suite.case(format!("{name}, adding {adding}"), dispatch, [Each(bounds), dgamma, dbeta]);
 }

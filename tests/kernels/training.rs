@@ -14,10 +14,14 @@ pub fn add(suite: &mut Suite) {
     let draws = &mut draws("training");
     for (n, k) in [(1, 3), (3, 10), (100, 10), (5, 1000)] {
         for integers in [false, true] {
-            loss(suite, draws, n, k, integers);
+            // Of integers many are equal, which the ranks must break in the order of the classes.
+            let mut value = || if integers { draws.below(4) as f32 } else { 3.0 * draws.normal() };
+            let logits = (0..n * k).map(|_| value()).collect();
+            let labels = (0..n).map(|i| if i % 3 == 1 { NO_LABEL } else { draws.below(k as u32) }).collect();
+            loss(suite, draws, &format!("{n} x {k}, integers {integers}"), [n, k], logits, labels, None);
         }
     }
-    log(suite, draws);
+    logs(suite, draws);
     for len in [4, 300, 1028] {
         for stopped in [false, true] {
             sgd(suite, draws, len, stopped);
@@ -39,89 +43,112 @@ fn step(suite: &mut Suite, step: Step) -> View {
     suite.u32s(bytemuck::cast_slice(&[step]))
 }
 
-/// exp is off by 3 + 2 |x| ULP and log by 3 ULP, or by 2^-21 near 1, as WGSL has it; the sum has k roundings.
-/// Of integers many are equal, which the ranks must break in the order of the classes.
-fn loss(suite: &mut Suite, draws: &mut Draws, n: usize, k: usize, integers: bool) {
-    let batch = 2 * n;
-    let value = || if integers { draws.below(4) as f32 } else { 3.0 * draws.normal() };
-    let logits = suite.f32s(&[n, k], value);
-    let label = |i: usize| if i % 3 == 1 { NO_LABEL } else { draws.below(k as u32) };
-    let label_values: Vec<u32> = (0..n).map(label).collect();
-    let labels = suite.u32s(&label_values);
-    let [result, dlogits] = [4, k].map(|columns| suite.output(&[n, columns]));
-    let [mut loss_bounds, mut gradient_bounds] = [Vec::new(), Vec::new()];
-    for (row, &label) in suite.values(logits).chunks(k).zip(&label_values) {
-        if label == NO_LABEL {
-            loss_bounds.extend([0.0; 4]);
-            gradient_bounds.extend(vec![0.0; k]);
-            continue;
+/// The log: one image and runs of several, the first and a later micro-batch, after a stop, and losses whose sum is not
+/// finite, because one is NaN or infinite.
+fn logs(suite: &mut Suite, draws: &mut Draws) {
+    let at = |step: u32, slot: u32, micro: u32| Step { step, slot, micro, ..Step::default() };
+    let cases = [
+        ("one image", 1, at(3, 5, 0), 0),
+        ("runs of one", 37, at(4, 0, 0), 0),
+        ("adds", 3, at(70, 63, 1), 0),
+        ("adds runs", 150, at(70, 6, 2), 0),
+        ("was stopped", 3, at(9, 9, 0), 8),
+        ("NaN", 3, at(11, 11, 0), 0),
+        ("NaN, was stopped", 100, at(11, 11, 0), 5),
+        ("infinite", 66, at(12, 12, 0), 0),
+    ];
+    let k = 10;
+    for (name, n, at, stopped) in cases {
+        let mut logits: Vec<f32> = (0..n * k).map(|_| draws.normal()).collect();
+        let mut labels: Vec<u32> = (0..n).map(|_| draws.below(k as u32)).collect();
+        if name.starts_with("NaN") {
+            logits[(n - 1) * k..].fill(f32::NAN);
         }
-        let row: Vec<f64> = row.iter().map(|&x| f64::from(x)).collect();
-        let [low, high] = row.iter().fold([f64::MAX, f64::MIN], |[low, high], &x| [low.min(x), high.max(x)]);
-        let sum: f64 = row.iter().map(|x| (x - high).exp()).sum();
-        let exp = EPS * (3.0 + 2.0 * (high - low));
-        let sum_off = exp + k as f64 * EPS;
-        let log_off = f64::max(2f64.powi(-21), 3.0 * EPS * sum.ln());
-        let sizes = sum.ln() + high.abs() + row[label as usize].abs();
-        loss_bounds.extend([sum_off + log_off + 2.0 * EPS * sizes, 0.0, 0.0, 0.0]);
-        let bound = |(class, x): (usize, &f64)| {
-            let p = (x - high).exp() / sum;
-            let onehot = if class == label as usize { 1.0 } else { 0.0 };
-            ((exp + sum_off + 3.0 * EPS) * p + 2.0 * EPS * (p + onehot)) / batch as f64
-        };
-        gradient_bounds.extend(row.iter().enumerate().map(bound));
-    }
-    let dispatch = softmax_cross_entropy::dispatch("", [n, k], batch, [logits, labels], result, dlogits);
-    suite.case(
-        format!("{n} x {k}, integers {integers}"),
-        dispatch,
-        [Each(loss_bounds), Each(gradient_bounds)],
-    );
-}
-
-fn log(suite: &mut Suite, draws: &mut Draws) {
-    let nothing = |_: &mut [f32]| {};
-    row(suite, draws, "one image", 1, Step { step: 3, slot: 5, ..Step::default() }, 0, nothing);
-    row(suite, draws, "runs of one", 37, Step { step: 4, slot: 0, micro: 0, ..Step::default() }, 0, nothing);
-    row(suite, draws, "adds", 3, Step { step: 70, slot: 63, micro: 1, ..Step::default() }, 0, nothing);
-    row(suite, draws, "adds runs", 150, Step { step: 70, slot: 6, micro: 2, ..Step::default() }, 0, nothing);
-    row(suite, draws, "was stopped", 3, Step { step: 9, slot: 9, ..Step::default() }, 8, nothing);
-    for (name, bad) in [("NaN", f32::NAN), ("infinite", f32::INFINITY)] {
-        let step = Step { step: 11, slot: 11, ..Step::default() };
-        row(suite, draws, name, 3, step, 0, |result| result[4] = bad);
-        row(suite, draws, &format!("{name}, was stopped"), 100, step, 5, |result| result[4 * 99] = bad);
+        if name == "infinite" {
+            logits[(n - 1) * k..][..2].copy_from_slice(&[3e38, -3e38]);
+            labels[n - 1] = 1;
+        }
+        loss(suite, draws, name, [n, k], logits, labels, Some((at, stopped)));
     }
 }
 
-/// The loss is the only sum that rounds: n terms, the scale and the old value.
-fn row(
+/// How far a loss in f32 may be off, and each of its gradients before the scale: exp is off by 3 + 2 |x| ULP and log by 3
+/// ULP, or by 2^-21 near 1, as WGSL has it; the sum has k roundings.
+fn loss_bounds(row: &[f32], label: usize) -> (f64, Vec<f64>) {
+    let row: Vec<f64> = row.iter().map(|&x| f64::from(x)).collect();
+    let [low, high] = row.iter().fold([f64::MAX, f64::MIN], |[low, high], &x| [low.min(x), high.max(x)]);
+    let sum: f64 = row.iter().map(|x| (x - high).exp()).sum();
+    let exp = EPS * (3.0 + 2.0 * (high - low).min(100.0));
+    let sum_off = exp + row.len() as f64 * EPS;
+    let log_off = f64::max(2f64.powi(-21), 3.0 * EPS * sum.ln());
+    let sizes = sum.ln() + high.abs() + row[label].abs();
+    let gradient = |(class, x): (usize, &f64)| {
+        let p = (x - high).exp() / sum;
+        let onehot = if class == label { 1.0 } else { 0.0 };
+        (exp + sum_off + 3.0 * EPS) * p + 2.0 * EPS * (p + onehot)
+    };
+    (sum_off + log_off + 2.0 * EPS * sizes, row.iter().enumerate().map(gradient).collect())
+}
+
+/// Losses of `logits`; with `train`, also the log of that step, whose status was set by another or not. The loss is the only
+/// sum of the log that rounds: n terms, the scale and the old value.
+fn loss(
     suite: &mut Suite,
     draws: &mut Draws,
     name: &str,
-    n: usize,
-    at: Step,
-    stopped: u32,
-    change: impl Fn(&mut [f32]),
+    [n, k]: [usize; 2],
+    logits: Vec<f32>,
+    labels: Vec<u32>,
+    train: Option<(Step, u32)>,
 ) {
-    let mut values: Vec<f32> = Vec::new();
-    for _ in 0..n {
-        let hit = draws.below(2) as f32;
-        values.extend([draws.range(0.0, 5.0), hit, hit.max(draws.below(2) as f32), draws.below(10) as f32]);
-    }
-    change(&mut values);
-    let finite = values.iter().all(|x| x.is_finite());
-    let loss: f64 = values.iter().step_by(4).map(|&x| f64::from(x)).sum();
-    let mut values = values.into_iter();
-    let result = suite.f32s(&[n, 4], || values.next().expect("four a row"));
-    let log = suite.f32s(&[loss_log::ROWS, 4], || draws.below(100) as f32);
-    let slot = at.slot as usize * 4;
-    let mut bounds = vec![0.0; log.len];
     let batch = 2 * n;
-    let size = loss / batch as f64 + f64::from(suite.values(log)[slot]);
-    bounds[slot] = (n + 3) as f64 * EPS * size;
+    let (at, stopped) = train.unwrap_or_default();
+    let slot = at.slot as usize * 4;
+    let [mut result_bounds, mut gradient_bounds] = [Vec::new(), Vec::new()];
+    let [mut bad, mut bad_gradients] = [Vec::new(), Vec::new()];
+    let (mut loss_off, mut loss_size) = (0.0, 0.0);
+    for (i, (row, &label)) in logits.chunks(k).zip(&labels).enumerate() {
+        let nan = row.iter().any(|x| x.is_nan());
+        if nan {
+            bad.push(4 * i);
+            bad_gradients.extend(i * k..(i + 1) * k);
+        }
+        if nan || label == NO_LABEL {
+            result_bounds.extend([0.0; 4]);
+            gradient_bounds.extend(vec![0.0; k]);
+            continue;
+        }
+        let (off, gradients) = loss_bounds(row, label as usize);
+        let size = 2.0 * row.iter().fold(0.0f64, |size, &x| size.max(f64::from(x.abs())));
+        if size > f64::from(f32::MAX) {
+            bad.push(4 * i);
+        }
+        result_bounds.extend([off, 0.0, 0.0, 0.0]);
+        gradient_bounds.extend(gradients.into_iter().map(|bound| bound / batch as f64));
+        loss_off += off;
+        loss_size += size + (k as f64).ln();
+    }
+    let finite = bad.is_empty();
+    let mut values = logits.into_iter();
+    let logits = suite.f32s(&[n, k], || values.next().expect("k a row"));
+    let labels = suite.u32s(&labels);
+    let [result, dlogits] = [4, k].map(|columns| suite.output(&[n, columns]));
+    let log = suite.f32s(&[softmax_cross_entropy::ROWS, 4], || draws.below(100) as f32);
+    let mut log_bounds = vec![0.0; log.len];
+    log_bounds[slot] = (loss_off + (n + 3) as f64 * EPS * loss_size) / batch as f64
+        + 2.0 * EPS * f64::from(suite.values(log)[slot]);
     let [step, status] = [step(suite, at), status(suite, stopped)];
-    let dispatch = loss_log::dispatch("", n, batch, [step, result], log, status);
-    suite.case(name, dispatch, [if finite { Each(bounds) } else { NotFinite(slot) }, Exact]);
+    let tensors = softmax_cross_entropy::Tensors { step, labels, result, log, status };
+    let dispatch =
+        softmax_cross_entropy::dispatch("", [n, k], batch, train.is_some(), logits, tensors, dlogits);
+    let log = match (train, finite) {
+        (None, _) => Bits,
+        (Some(_), true) => Each(log_bounds),
+        (Some(_), false) => NotFinite(vec![slot], log_bounds),
+    };
+    let [result, dlogits] =
+        [(bad, result_bounds), (bad_gradients, gradient_bounds)].map(|(bad, bounds)| NotFinite(bad, bounds));
+    suite.case(name, dispatch, [result, dlogits, log, Exact]);
 }
 
 /// An SGD step in f32 and its bounds: 4 roundings of momentum, decay and gradient, which lr scales,
