@@ -5,7 +5,7 @@ use serde::Deserialize;
 use shiftnet::kernels::Hyper;
 use shiftnet::method::{Method, MethodName};
 use shiftnet::model::{Arch, Network, Options, Shortcut};
-use shiftnet::plan::List;
+use shiftnet::plan::{AdapterKind, Capabilities, List};
 
 /// `tests/fixtures/torchvision_resnets.py` wrote it.
 #[derive(Deserialize)]
@@ -38,8 +38,12 @@ fn plan(arch: &str, method: Method, batch: usize) -> Network {
         hyper: Hyper { momentum: 0.9, weight_decay: 1e-4, alpha: 1e-5 },
         mean: [0.485, 0.456, 0.406],
         std: [0.229, 0.224, 0.225],
-        max_binding: LIMIT,
-        invocations: 16_384,
+        capabilities: Capabilities {
+            kind: AdapterKind::Discrete,
+            max_binding: LIMIT,
+            workgroup_memory: 16 << 10,
+            subgroups: false,
+        },
         train: true,
     };
     Network::compile(graph, options).expect("layers fit together")
