@@ -31,8 +31,9 @@ fn terms(d: &Dispatch) -> usize {
         "conv2d_weight_grad" => (p("n") * p("p")).div_ceil(p("splits")) * p("q"),
         // Of the sum of parts: the batch-norm statistics merge fewer chunks than this, and weights have fewer parts.
         "sum_partials" => 512,
-        // Several invocations share the chunks.
-        "batch_norm" | "batch_norm_backward" => (p("chunks") / 16).max(1),
+        // Several invocations share the chunks, and means do not cancel.
+        "batch_norm" => (p("chunks") / 16).max(1),
+        "batch_norm_backward" => p("chunks"),
         "batch_norm_backward_reduce" => p("chunk"),
         "global_avg_pool" => p("area"),
         "linear" => 4 * p("c_quads"),
