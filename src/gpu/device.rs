@@ -38,7 +38,11 @@ impl Device {
                 largest_binding.max(required.max_buffer_size).min(available.max_buffer_size);
         }
         let timestamps = adapter.has_timestamps();
-        let features = if timestamps { wgpu::Features::TIMESTAMP_QUERY } else { wgpu::Features::empty() };
+        let mut features = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE;
+        if limits == Limits::Needed && adapter.capabilities().subgroups {
+            features |= wgpu::Features::SUBGROUP;
+        }
+        let features = features & adapter.inner.features();
         let (device, queue) = pollster::block_on(adapter.inner.request_device(&wgpu::DeviceDescriptor {
             label: Some("shiftnet"),
             required_features: features,

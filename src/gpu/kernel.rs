@@ -35,9 +35,9 @@ impl Pipelines {
         missing.dedup();
         let compile = |(stem, variant)| {
             let kernel = kernels::get(stem);
-            let own = kernel.variant(variant).expect("dispatches name variants of their kernel").source;
-            let source = self.replaced.get(stem).map_or(own, String::as_str);
-            ((stem, variant), compile(device, kernel, source))
+            let variant = kernel.variant(variant).expect("dispatches name variants of their kernel");
+            let source = self.replaced.get(stem).map_or(variant.source, String::as_str);
+            ((stem, variant.name), compile(device, kernel, &variant.text_of(source)))
         };
         let compiled: Vec<_> = missing.into_par_iter().map(compile).collect();
         self.cache.extend(compiled);
@@ -53,7 +53,7 @@ pub(crate) fn uniform_bytes(kernel: &Kernel) -> u64 {
     (kernel.params.len() as u64 * 4).next_multiple_of(16)
 }
 
-fn compile(device: &Device, kernel: &Kernel, source: &str) -> Pipeline {
+fn compile(device: &Device, kernel: &Kernel, text: &str) -> Pipeline {
     let entry = |binding: u32, ty, min: Option<u64>| wgpu::BindGroupLayoutEntry {
         binding,
         visibility: wgpu::ShaderStages::COMPUTE,
@@ -81,7 +81,7 @@ fn compile(device: &Device, kernel: &Kernel, source: &str) -> Pipeline {
     });
     let module = device.device.create_shader_module(wgpu::ShaderModuleDescriptor {
         label: Some(kernel.stem),
-        source: wgpu::ShaderSource::Wgsl(kernels::source::expand(source).into()),
+        source: wgpu::ShaderSource::Wgsl(text.into()),
     });
     let pipeline = device.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
         label: Some(kernel.stem),

@@ -1,6 +1,7 @@
 //! Convolution, forward.
 
-use super::elements;
+use super::variant::tile;
+use super::{Needs, Variant, elements};
 use crate::error::Result;
 use crate::plan::{Dispatch, View};
 
@@ -20,8 +21,41 @@ params! {
         stats: u32,
     }
 }
+
+const VARIANTS: &[Variant] = &[
+    Variant {
+        // A chunk of pixels x 16 channels an invocation.
+        groups: Some(|_, params| {
+            let conv = Params::of(params);
+            (conv.chunks() * (conv.k as usize).div_ceil(16)).div_ceil(64)
+        }),
+        ..Variant::new("registers", shader!("conv2d_forward/registers"))
+    },
+    Variant {
+        needs: Needs::Subgroups,
+        // A chunk of pixels x 16 channels for 8 lanes.
+        groups: Some(|_, params| {
+            let conv = Params::of(params);
+            (conv.chunks() * (conv.k as usize).div_ceil(16)).div_ceil(8)
+        }),
+        ..Variant::new("subgroup", shader!("conv2d_forward/subgroup"))
+    },
+    tile!("conv2d_forward", 128 x 128, 8 x 8, 4, tiles),
+    tile!("conv2d_forward", 128 x 64, 8 x 8, 4, tiles),
+    tile!("conv2d_forward", 64 x 64, 8 x 8, 4, tiles),
+    tile!("conv2d_forward", 128 x 32, 8 x 4, 4, tiles),
+    tile!("conv2d_forward", 128 x 16, 8 x 4, 2, tiles),
+    tile!("conv2d_forward", 32 x 32, 4 x 4, 4, tiles),
+];
+
+/// Workgroups of a `tile` variant: a chunk of pixels x BN channels each.
+fn tiles(variant: &Variant, params: &[u8]) -> usize {
+    let conv = Params::of(params);
+    conv.chunks() * (conv.k as usize).div_ceil(variant.constant("BN"))
+}
+
 kernel! {
-    conv2d_forward(Params) in ["registers"]
+    conv2d_forward(Params) in VARIANTS
     [x: Read F32, w: Read F32, y: Write F32, partial: Write F32]
 }
 
@@ -47,6 +81,11 @@ impl Params {
         let chunks = (invocations / blocks).clamp(1, MOST_CHUNKS);
         let chunk = self.pixels().div_ceil(chunks).next_multiple_of(8);
         Params { chunk: chunk as u32, stats: stats.into(), ..self }
+    }
+
+    /// From a dispatch's bytes.
+    pub fn of(bytes: &[u8]) -> Params {
+        bytemuck::pod_read_unaligned(bytes)
     }
 
     /// N P Q.
@@ -86,7 +125,5 @@ impl Params {
 pub fn dispatch(label: &str, params: Params, [x, w]: [View; 2], y: View, partial: View) -> Result<Dispatch> {
     let views =
         [(x, params.x_len()), (w, params.w_len()), (y, params.y_len()), (partial, params.partial_len())];
-    // A chunk of pixels x 16 channels an invocation.
-    let invocations = params.chunks() * (params.k as usize).div_ceil(16);
-    KERNEL.dispatch(label, params, &views, invocations, params.flops())
+    KERNEL.dispatch(label, params, &views, 0, params.flops())
 }

@@ -1,25 +1,63 @@
 //! Convolution, gradient of the weight, first stage: partial sums over parts of the batch.
 
-use super::elements;
+use super::variant::tile;
+use super::{Needs, Variant, elements};
 use crate::error::Result;
 use crate::plan::{Dispatch, View};
 
 pub use super::conv2d_forward::Params;
 
-kernel! { conv2d_weight_grad(Params) in ["registers"] [x: Read F32, dy: Read F32, partial: Write F32] }
+const VARIANTS: &[Variant] = &[
+    Variant {
+        groups: Some(|_, params| {
+            let conv = Params::of(params);
+            (conv.splits as usize * tiles(&conv)).div_ceil(64)
+        }),
+        ..Variant::new("registers", shader!("conv2d_weight_grad/registers"))
+    },
+    Variant {
+        needs: Needs::Subgroups,
+        // 48 rows x 16 columns of the (R S C, K) gradient for 4 lanes.
+        groups: Some(|_, params| {
+            let conv = Params::of(params);
+            let tiles = entries(&conv).div_ceil(12) * (conv.k as usize).div_ceil(16);
+            (conv.splits as usize * tiles).div_ceil(16)
+        }),
+        ..Variant::new("subgroup", shader!("conv2d_weight_grad/subgroup"))
+    },
+    tile!("conv2d_weight_grad", 128 x 128, 8 x 8, 4, workgroups),
+    tile!("conv2d_weight_grad", 128 x 64, 8 x 8, 4, workgroups),
+    tile!("conv2d_weight_grad", 64 x 64, 8 x 8, 4, workgroups),
+    tile!("conv2d_weight_grad", 64 x 32, 8 x 4, 4, workgroups),
+    tile!("conv2d_weight_grad", 64 x 16, 4 x 4, 4, workgroups),
+    tile!("conv2d_weight_grad", 32 x 32, 4 x 4, 4, workgroups),
+];
+
+/// Workgroups of a `tile` variant: BM x BN of the (R S C, K) gradient each.
+fn workgroups(variant: &Variant, params: &[u8]) -> usize {
+    let conv = Params::of(params);
+    let rows = entries(&conv).div_ceil(variant.constant("BM") / 4);
+    conv.splits as usize * rows * (conv.k as usize).div_ceil(variant.constant("BN"))
+}
+
+kernel! { conv2d_weight_grad(Params) in VARIANTS [x: Read F32, dy: Read F32, partial: Write F32] }
 
 /// `partial` (splits, r, s, c, k): the sum over each of the `params.splits` runs of output rows (n, p), from
 /// x (n, h, w, c) and dy (n, p, q, k). `sum_partials` adds the parts.
 pub fn dispatch(label: &str, params: Params, x: View, dy: View, partial: View) -> Result<Dispatch> {
     let len = params.splits as usize * params.w_len();
     let views = [(x, params.x_len()), (dy, params.y_len()), (partial, len)];
-    KERNEL.dispatch(label, params, &views, params.splits as usize * tiles(&params), params.flops())
+    KERNEL.dispatch(label, params, &views, 0, params.flops())
+}
+
+/// Groups of 4 input channels at one tap.
+fn entries(params: &Params) -> usize {
+    (params.r * params.s * params.c / 4) as usize
 }
 
 /// Invocations of one part: 12 rows x 16 columns each of the (R S C, K) gradient.
 fn tiles(params: &Params) -> usize {
-    let entries = (params.r * params.s * params.c / 4) as usize;
-    entries.div_ceil(3) * (params.k as usize).div_ceil(16)
+    entries(params).div_ceil(3) * (params.k as usize).div_ceil(16)
 }
 
 /// Into how many parts the sum over the batch is cut for `invocations` that fill the adapter.

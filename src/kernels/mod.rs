@@ -7,11 +7,14 @@
 //! kernel. Activations are NHWC with C a multiple of 4, convolution weights (R, S, C, K).
 
 pub mod source;
+mod variant;
+
+pub use variant::{Needs, Variant, with_variant};
 
 use crate::error::{Error, Result};
 use crate::plan::{Cost, Dispatch, Elem, View};
 
-/// Invocations of a workgroup, in every kernel.
+/// Invocations of a workgroup, in every kernel with one variant.
 pub const WORKGROUP: u32 = 64;
 
 /// How a kernel uses a binding.
@@ -28,14 +31,6 @@ pub struct Binding {
     pub name: &'static str,
     pub access: Access,
     pub elem: Elem,
-}
-
-/// A shader of a kernel.
-pub struct Variant {
-    /// Empty where the kernel has only one.
-    pub name: &'static str,
-    /// WGSL with imports; see [`source::expand`].
-    pub source: &'static str,
 }
 
 /// A CPU form of a kernel: runs on the parameters' bytes and the bound views.
@@ -62,7 +57,7 @@ impl Kernel {
     }
 
     /// A dispatch of this kernel's first variant. `views` come with the number of elements that each must have;
-    /// `invocations` is the number of shader invocations that have work.
+    /// `invocations` is the number of shader invocations that have work, for a kernel with one variant.
     pub(crate) fn dispatch<P: bytemuck::Pod>(
         &'static self,
         label: &str,
@@ -77,13 +72,17 @@ impl Kernel {
                 return Err(Error::Shape { op: self.stem, tensor: binding.name, expected, got: view.len });
             }
         }
+        let params = bytemuck::bytes_of(&params).to_vec();
+        let first = &self.variants[0];
+        let one = || invocations.div_ceil(WORKGROUP as usize);
+        let groups = first.groups.map_or_else(one, |groups| groups(first, &params));
         Ok(Dispatch {
             label: label.to_string(),
             stem: self.stem,
-            variant: self.variants[0].name,
-            params: bytemuck::bytes_of(&params).to_vec(),
+            variant: first.name,
+            params,
             views: views.iter().map(|&(view, _)| view).collect(),
-            groups: fold(invocations.div_ceil(WORKGROUP as usize)),
+            groups: fold(groups),
             cost: Cost { flops: flops as u64, bytes: views.iter().map(|(_, len)| *len as u64 * 4).sum() },
         })
     }
@@ -116,33 +115,26 @@ macro_rules! params {
     };
 }
 
-/// A kernel's registration: stem, parameters, perhaps variants, bindings in order. The twin is
+/// A kernel's registration: stem, parameters, perhaps its list of variants, bindings in order. The twin is
 /// `reference::<stem>::<stem>(&params, bindings…)`, the fast form the function of that name in `cpu`.
 macro_rules! kernel {
     ($stem:ident($params:ty) [$($bindings:tt)*]) => {
         kernel! {
             @$stem($params)
-            [$crate::kernels::Variant {
-                name: "",
-                source: include_str!(concat!("../../shaders/", stringify!($stem), ".wgsl")),
-            }]
+            (&[$crate::kernels::Variant::new(
+                "",
+                include_str!(concat!("../../shaders/", stringify!($stem), ".wgsl")),
+            )])
             [$($bindings)*]
         }
     };
-    ($stem:ident($params:ty) in [$($variant:literal),* $(,)?] [$($bindings:tt)*]) => {
-        kernel! {
-            @$stem($params)
-            [$($crate::kernels::Variant {
-                name: $variant,
-                source: include_str!(concat!("../../shaders/", stringify!($stem), "/", $variant, ".wgsl")),
-            }),*]
-            [$($bindings)*]
-        }
+    ($stem:ident($params:ty) in $variants:ident [$($bindings:tt)*]) => {
+        kernel! { @$stem($params) ($variants) [$($bindings)*] }
     };
-    (@$stem:ident($params:ty) [$($variants:expr),*] [$($binding:ident: $access:ident $elem:ident),* $(,)?]) => {
+    (@$stem:ident($params:ty) ($variants:expr) [$($binding:ident: $access:ident $elem:ident),* $(,)?]) => {
         pub static KERNEL: $crate::kernels::Kernel = $crate::kernels::Kernel {
             stem: stringify!($stem),
-            variants: &[$($variants),*],
+            variants: $variants,
             params: <$params>::FIELDS,
             bindings: &[$($crate::kernels::Binding {
                 name: stringify!($binding),
@@ -152,6 +144,13 @@ macro_rules! kernel {
             twin: on_cpu!($crate::reference::$stem::$stem, $params, [$($binding: $access $elem),*]),
             fast: on_cpu!($crate::cpu::$stem::$stem, $params, [$($binding: $access $elem),*]),
         };
+    };
+}
+
+/// The text of `shaders/<path>.wgsl`.
+macro_rules! shader {
+    ($path:literal) => {
+        include_str!(concat!("../../shaders/", $path, ".wgsl"))
     };
 }
 

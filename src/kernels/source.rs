@@ -5,8 +5,10 @@ const SHARED: &[(&str, &str)] = &[
     ("columns", include_str!("../../shaders/shared/columns.wgsl")),
     ("conv2d", include_str!("../../shaders/shared/conv2d.wgsl")),
     ("grid", include_str!("../../shaders/shared/grid.wgsl")),
+    ("moments", include_str!("../../shaders/shared/moments.wgsl")),
     ("philox", include_str!("../../shaders/shared/philox.wgsl")),
     ("step", include_str!("../../shaders/shared/step.wgsl")),
+    ("tile", include_str!("../../shaders/shared/tile.wgsl")),
 ];
 
 /// `source` with its imports replaced.

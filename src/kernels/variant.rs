@@ -1,0 +1,117 @@
+//! The shaders of a kernel: several ways to compute the same.
+
+use super::{WORKGROUP, fold, source};
+use crate::plan::{Capabilities, Dispatch};
+
+/// What an adapter must have for a variant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// What every WebGPU device has by default.
+    Defaults,
+    /// Subgroups of at least 8 lanes with shuffles; see [`Capabilities::subgroups`].
+    Subgroups,
+}
+
+/// A shader of a kernel.
+pub struct Variant {
+    /// Empty where the kernel has only one. A name may have a suffix after a dash, for one of several sizes of the same
+    /// source.
+    pub name: &'static str,
+    /// WGSL with imports; see [`Variant::text`].
+    pub source: &'static str,
+    /// u32 constants that the source leaves open.
+    pub constants: &'static [(&'static str, u32)],
+    /// Invocations of a workgroup.
+    pub workgroup: u32,
+    pub needs: Needs,
+    /// Whether adapters that compile fast compile it for each set of parameters, these being constants.
+    pub specialized: bool,
+    /// Workgroups that a dispatch with these parameters needs; none where the kernel has only one variant.
+    pub groups: Option<fn(&Variant, &[u8]) -> usize>,
+}
+
+impl Variant {
+    /// A variant with workgroups of [`WORKGROUP`] that runs everywhere.
+    pub const fn new(name: &'static str, source: &'static str) -> Variant {
+        Variant {
+            name,
+            source,
+            constants: &[],
+            workgroup: WORKGROUP,
+            needs: Needs::Defaults,
+            specialized: false,
+            groups: None,
+        }
+    }
+
+    /// The name without the size: `tile` of `tile-64x64`.
+    pub fn family(&self) -> &'static str {
+        self.name.split('-').next().unwrap_or(self.name)
+    }
+
+    /// The value of a constant.
+    ///
+    /// # Panics
+    /// On a name that it does not have.
+    pub fn constant(&self, name: &str) -> usize {
+        let found = self.constants.iter().find(|(own, _)| *own == name);
+        found.unwrap_or_else(|| panic!("{} has no constant {name}", self.name)).1 as usize
+    }
+
+    /// The WGSL of `source`, which is this variant's own or one that stands in for it: with imports and constants.
+    pub fn text_of(&self, source: &str) -> String {
+        let constant = |(name, value): &(&str, u32)| format!("const {name}: u32 = {value}u;\n");
+        self.constants.iter().map(constant).collect::<String>() + &source::expand(source)
+    }
+
+    /// The WGSL.
+    pub fn text(&self) -> String {
+        self.text_of(self.source)
+    }
+
+    /// Whether an adapter can run it.
+    pub fn runs_on(&self, capabilities: &Capabilities) -> bool {
+        match self.needs {
+            Needs::Defaults => true,
+            Needs::Subgroups => capabilities.subgroups,
+        }
+    }
+}
+
+/// `dispatch`, run by another variant of its kernel.
+///
+/// # Panics
+/// Where the variant is another kernel's, or the kernel has only one.
+pub fn with_variant(mut dispatch: Dispatch, variant: &'static Variant) -> Dispatch {
+    let groups = variant.groups.expect("a kernel with variants counts their workgroups");
+    debug_assert!(super::get(dispatch.stem).variants.iter().any(|v| std::ptr::eq(v, variant)));
+    dispatch.variant = variant.name;
+    dispatch.groups = fold(groups(variant, &dispatch.params));
+    dispatch
+}
+
+/// A size of a `tile` variant, whose products go through workgroup memory: BM x BN a workgroup, TM x TN a thread, and 4 Q
+/// deep a step. See `shaders/shared/tile.wgsl`.
+macro_rules! tile {
+    ($stem:literal, $bm:literal x $bn:literal, $tm:literal x $tn:literal, $q:literal, $groups:expr) => {
+        $crate::kernels::Variant {
+            constants: &[
+                ("BM", $bm),
+                ("BN", $bn),
+                ("TM", $tm),
+                ("TN", $tn),
+                ("Q", $q),
+                ("THREADS", $bm / $tm * ($bn / $tn)),
+            ],
+            workgroup: $bm / $tm * ($bn / $tn),
+            specialized: true,
+            groups: Some($groups),
+            ..$crate::kernels::Variant::new(
+                concat!("tile-", stringify!($bm), "x", stringify!($bn)),
+                include_str!(concat!("../../shaders/", $stem, "/tile.wgsl")),
+            )
+        }
+    };
+}
+
+pub(super) use tile;
