@@ -4,6 +4,7 @@ use super::progress::{Progress, eprintln_lossy, human};
 use super::{Outcome, print, print_json};
 use crate::engine::Target;
 use crate::error::{Error, Result};
+use crate::kernels::choose::Choices;
 use crate::train::{Event, Flags, RunDir, Settings, Setup, Trainer};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,6 +33,22 @@ pub struct Args {
     /// A part of an adapter's name, its index, or host
     #[arg(long, value_name = "NAME|INDEX|host")]
     adapter: Option<String>,
+
+    /// Run this variant of each kernel wherever it can [default: by shape and adapter]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["resume", "autotune"])]
+    variant: Option<String>,
+
+    /// Measure which variants of the kernels are the fastest here, once, and use these
+    #[arg(long, conflicts_with = "resume")]
+    autotune: bool,
+
+    /// Compile kernels with checks of indices, divisors and loops
+    #[arg(long)]
+    checked: bool,
+
+    /// Say which variant of each kernel runs
+    #[arg(long)]
+    verbose: bool,
 
     /// Show the plan: buffers, dispatches, memory; write and run nothing
     #[arg(long)]
@@ -84,7 +101,12 @@ fn new_run(args: &Args) -> Result<Option<(Trainer, RunDir)>> {
             run.path.display()
         )));
     }
-    let setup = Setup::new(settings, Target::choose(args.adapter.as_deref())?)?;
+    let choices = args.variant.as_deref().map(Choices::forced).transpose()?.unwrap_or_default();
+    let target = Target::choose(args.adapter.as_deref())?.checked(args.checked).with_choices(choices);
+    let mut setup = Setup::new(settings, target)?;
+    if args.autotune {
+        setup = setup.autotuned()?;
+    }
     announce(args, &setup);
     if args.dry_run {
         print(&crate::plan::print::plan(&setup.network.plan))?;
@@ -117,7 +139,8 @@ fn continue_run(args: &Args, run: RunDir) -> Result<Option<(Trainer, RunDir)>> {
     let config = run.config()?;
     let settings = extended(args, config.settings.clone())?;
     let name = args.adapter.clone().unwrap_or_else(|| config.adapter.name.clone());
-    let target = Target::choose(Some(&name))?;
+    let known = Choices { known: config.variants.clone(), ..Choices::default() };
+    let target = Target::choose(Some(&name))?.checked(args.checked).with_choices(known);
     if target.info().name != config.adapter.name {
         let (now, then) = (target.info(), config.adapter.name.clone());
         say(
@@ -147,7 +170,7 @@ fn continue_run(args: &Args, run: RunDir) -> Result<Option<(Trainer, RunDir)>> {
         print(&format!("would continue {} at step {step} of {}", run.path.display(), trainer.last_step()))?;
         return Ok(None);
     }
-    if now.settings != config.settings || now.adapter != config.adapter {
+    if now.settings != config.settings || now.adapter != config.adapter || now.variants != config.variants {
         run.write_config(&now)?;
     }
     say(args, &format!("run {} continues after step {step}", run.path.display()));
@@ -212,6 +235,19 @@ fn announce(args: &Args, setup: &Setup) {
     for note in &setup.source.notes {
         say(args, &format!("note: {note}"));
     }
+    setup.notes.iter().for_each(|note| say(args, note));
+    if args.verbose {
+        setup.network.chosen.iter().for_each(|(problem, variant)| {
+            say(args, &format!("{problem}: {variant}{}", unmet(args, variant)))
+        });
+    }
+}
+
+/// What to add where another variant was asked for.
+fn unmet(args: &Args, variant: &str) -> &'static str {
+    let asked = args.variant.as_deref();
+    let met = asked.is_none_or(|name| variant == name || variant.split('-').next() == Some(name));
+    if met { "" } else { " (the one asked for cannot do this here)" }
 }
 
 /// Consumes the run's events until it ends. A second Ctrl-C ends the program at once.

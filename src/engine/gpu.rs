@@ -2,13 +2,13 @@
 
 use super::{Engine, Read};
 use crate::error::{Error, Result};
-use crate::gpu::kernel::{Pipelines, uniform_bytes};
+use crate::gpu::kernel::{Pipelines, Shaders, uniform_bytes};
 use crate::gpu::profile::Timer;
 use crate::gpu::{AdapterInfo, Device};
 use crate::kernels;
 use crate::plan::lifetimes::{self, Slots};
 use crate::plan::{Dispatch, List, Plan, View};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -39,14 +39,13 @@ pub struct GpuEngine {
 
 impl GpuEngine {
     /// Allocates the plan's buffers, compiles its kernels and binds its dispatches.
-    /// Shaders in `replaced` stand in for those of the kernels with their stems.
-    pub fn new(device: Device, plan: Arc<Plan>, replaced: HashMap<String, String>) -> Result<Self> {
+    pub fn new(device: Device, plan: Arc<Plan>, shaders: Shaders) -> Result<Self> {
         let slots = lifetimes::assign(&plan);
         let memory: Vec<wgpu::Buffer> =
             (0..slots.sizes.len()).map(|slot| allocate(&device, &plan, &slots, slot)).collect();
         device.check()?;
-        let mut pipelines = Pipelines::new(replaced);
-        pipelines.compile(&device, List::ALL.iter().flat_map(|&l| plan.list(l)).map(|d| (d.stem, d.variant)));
+        let dispatches = List::ALL.iter().flat_map(|&list| plan.list(list));
+        let pipelines = Pipelines::compile(&device, shaders, dispatches);
         let mut engine = GpuEngine {
             device,
             plan,
@@ -76,7 +75,7 @@ impl GpuEngine {
         });
         self.device.queue.write_buffer(&uniforms, 0, &bytes);
         let bind = |(i, dispatch): (usize, &Dispatch)| {
-            let pipeline = pipelines.get((dispatch.stem, dispatch.variant));
+            let pipeline = pipelines.get(dispatch);
             let uniform = wgpu::BufferBinding {
                 buffer: &uniforms,
                 offset: i as u64 * stride,
@@ -259,7 +258,7 @@ mod tests {
         let device =
             Device::open(&adapter, plan.largest_buffer(), Limits::Needed).expect("the adapter opens");
         let replaced = replaced.iter().map(|(stem, text)| (stem.to_string(), text.to_string())).collect();
-        Some(GpuEngine::new(device, Arc::new(plan), replaced))
+        Some(GpuEngine::new(device, Arc::new(plan), Shaders { replaced, ..Shaders::default() }))
     }
 
     fn whole(plan: &Plan, name: &str) -> View {

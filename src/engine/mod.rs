@@ -1,14 +1,16 @@
 //! The engines: two executors of one plan behind one trait.
 
+pub mod autotune;
 pub mod gpu;
 pub mod host;
 
 use crate::error::{Error, Result};
 use crate::gpu::AdapterInfo;
 use crate::gpu::adapter::{self, Choice};
+use crate::gpu::kernel::Shaders;
+use crate::kernels::choose::Choices;
 use crate::plan::{AdapterKind, Capabilities, List, Plan, View};
 use futures::channel::oneshot;
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -82,7 +84,8 @@ pub struct Target {
     choice: Choice,
     form: Form,
     limits: Limits,
-    replaced: HashMap<String, String>,
+    shaders: Shaders,
+    choices: Choices,
 }
 
 impl Target {
@@ -102,13 +105,40 @@ impl Target {
     }
 
     fn of(choice: Choice) -> Target {
-        Target { choice, form: Form::Fast, limits: Limits::default(), replaced: HashMap::new() }
+        Target {
+            choice,
+            form: Form::Fast,
+            limits: Limits::default(),
+            shaders: Shaders::default(),
+            choices: Choices::default(),
+        }
     }
 
     /// Runs `source` in place of the shader of kernel `stem`: to try a change, or to see a test fail.
     pub fn with_shader(mut self, stem: &str, source: String) -> Target {
-        self.replaced.insert(stem.into(), source);
+        self.shaders.replaced.insert(stem.into(), source);
         self
+    }
+
+    /// Shaders with (or without) checks of indices, divisors and loops, which the default leaves out.
+    pub fn checked(mut self, checked: bool) -> Target {
+        self.shaders.checked = checked;
+        self
+    }
+
+    /// Whether shaders that can have their parameters as constants have them; the default depends on the adapter.
+    pub fn specialized(mut self, specialized: bool) -> Target {
+        self.shaders.specialize = Some(specialized);
+        self
+    }
+
+    /// What decides on the kernels' variants before the rule does, in plans that are made for this target.
+    pub fn with_choices(self, choices: Choices) -> Target {
+        Target { choices, ..self }
+    }
+
+    pub fn choices(&self) -> &Choices {
+        &self.choices
     }
 
     pub fn with_limits(self, limits: Limits) -> Target {
@@ -157,7 +187,7 @@ impl Target {
             Choice::Host => Ok(Box::new(host::HostEngine::new(plan, self.form)?)),
             Choice::Gpu(adapter) => {
                 let device = crate::gpu::Device::open(adapter, plan.largest_buffer(), self.limits)?;
-                Ok(Box::new(gpu::GpuEngine::new(device, plan, self.replaced.clone())?))
+                Ok(Box::new(gpu::GpuEngine::new(device, plan, self.shaders.clone())?))
             }
         }
     }

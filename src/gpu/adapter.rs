@@ -13,6 +13,11 @@ pub struct AdapterInfo {
 }
 
 impl AdapterInfo {
+    /// Of name, kind, backend and driver: what is kept for one adapter is of no use for another, or for another driver.
+    pub fn hash(&self) -> u32 {
+        crc32fast::hash(self.to_string().as_bytes())
+    }
+
     /// The host engine as an adapter, with the CPU twins or their fast forms.
     pub fn host(twins: bool) -> Self {
         let form = if twins { "CPU twins" } else { "CPU kernels" };

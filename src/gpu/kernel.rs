@@ -1,9 +1,12 @@
 //! WGSL to compute pipelines, compiled once a kernel.
 
 use super::device::Device;
-use crate::kernels::{self, Access, Kernel};
-use std::collections::HashMap;
+use crate::cache;
+use crate::kernels::{self, Access, Kernel, Variant};
+use crate::plan::{AdapterKind, Dispatch};
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU64;
+use std::path::PathBuf;
 
 /// A kernel's pipeline and the layout of its bindings.
 #[derive(Clone)]
@@ -12,39 +15,110 @@ pub(crate) struct Pipeline {
     pub layout: wgpu::BindGroupLayout,
 }
 
-/// A shader: a kernel's stem and variant.
-pub(crate) type Key = (&'static str, &'static str);
+/// How shaders are compiled.
+#[derive(Clone, Debug, Default)]
+pub struct Shaders {
+    /// Texts that stand in for the shaders of kernels, by stem. They are compiled with checks.
+    pub replaced: HashMap<String, String>,
+    /// With checks of indices, divisors and loops. The kernels pass them in the tests, so that by default they do without.
+    pub checked: bool,
+    /// Whether variants that can have their parameters as constants have them; where this does not say, they do on all
+    /// adapters but software ones, whose compilers take seconds.
+    pub specialize: Option<bool>,
+}
 
-/// The pipelines compiled so far.
+impl Shaders {
+    /// The pipeline that `dispatch` needs on an adapter of this kind.
+    fn key(&self, dispatch: &Dispatch, kind: AdapterKind) -> Key {
+        let specialize = self.specialize.unwrap_or(kind != AdapterKind::Software);
+        let specialized = specialize && variant(dispatch.stem, dispatch.variant).specialized;
+        let params = specialized.then(|| dispatch.params.clone());
+        Key { stem: dispatch.stem, variant: dispatch.variant, params }
+    }
+}
+
+fn variant(stem: &str, name: &str) -> &'static Variant {
+    kernels::get(stem).variant(name).expect("dispatches name variants of their kernel")
+}
+
+/// All that a pipeline's text depends on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    stem: &'static str,
+    variant: &'static str,
+    /// Where they are constants.
+    params: Option<Vec<u8>>,
+}
+
+/// The pipelines of a plan.
 pub(crate) struct Pipelines {
-    cache: HashMap<Key, Pipeline>,
-    /// Shaders that stand in for the kernels' own, by stem.
-    replaced: HashMap<String, String>,
+    compiled: BTreeMap<Key, Pipeline>,
+    shaders: Shaders,
+    kind: AdapterKind,
 }
 
 impl Pipelines {
-    pub fn new(replaced: HashMap<String, String>) -> Self {
-        Pipelines { cache: HashMap::new(), replaced }
-    }
-
-    /// Compiles the shaders of `keys` that are not there yet, in parallel.
-    pub fn compile(&mut self, device: &Device, keys: impl IntoIterator<Item = Key>) {
+    /// Compiles the shaders of `dispatches`, in parallel, with what the adapter kept of earlier times.
+    pub fn compile<'a>(
+        device: &Device,
+        shaders: Shaders,
+        dispatches: impl Iterator<Item = &'a Dispatch>,
+    ) -> Pipelines {
         use rayon::prelude::*;
-        let mut missing: Vec<_> = keys.into_iter().filter(|key| !self.cache.contains_key(key)).collect();
-        missing.sort_unstable();
-        missing.dedup();
-        let compile = |(stem, variant)| {
-            let kernel = kernels::get(stem);
-            let variant = kernel.variant(variant).expect("dispatches name variants of their kernel");
-            let source = self.replaced.get(stem).map_or(variant.source, String::as_str);
-            ((stem, variant.name), compile(device, kernel, &variant.text_of(source)))
-        };
-        let compiled: Vec<_> = missing.into_par_iter().map(compile).collect();
-        self.cache.extend(compiled);
+        let kind = device.info.kind;
+        let mut keys: Vec<Key> = dispatches.map(|dispatch| shaders.key(dispatch, kind)).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let kept = Kept::open(device);
+        let cache = kept.as_ref().map(|kept| &kept.cache);
+        let compiled: Vec<_> =
+            keys.into_par_iter().map(|key| (key.clone(), compile(device, &shaders, &key, cache))).collect();
+        if let Some(kept) = kept {
+            kept.close();
+        }
+        Pipelines { compiled: compiled.into_iter().collect(), shaders, kind }
     }
 
-    pub fn get(&self, key: Key) -> &Pipeline {
-        self.cache.get(&key).expect("all of a plan's kernels are compiled when it is loaded")
+    pub fn get(&self, dispatch: &Dispatch) -> &Pipeline {
+        let key = self.shaders.key(dispatch, self.kind);
+        self.compiled.get(&key).expect("all of a plan's kernels are compiled when it is loaded")
+    }
+}
+
+/// What a driver keeps of its compilations between runs.
+struct Kept {
+    cache: wgpu::PipelineCache,
+    directory: PathBuf,
+    file: String,
+    before: Option<Vec<u8>>,
+}
+
+impl Kept {
+    /// None where the adapter or the system has no place for it.
+    fn open(device: &Device) -> Option<Kept> {
+        if !device.device.features().contains(wgpu::Features::PIPELINE_CACHE) {
+            return None;
+        }
+        let directory = cache::directory()?;
+        let file = format!("pipelines-{:08x}.bin", device.info.hash());
+        let before = cache::read(&directory, &file);
+        // SAFETY: the file holds what an earlier `get_data` gave. wgpu keeps a checksum and the driver's version with it, and
+        // takes nothing that does not match them.
+        let cache = unsafe {
+            device.device.create_pipeline_cache(&wgpu::PipelineCacheDescriptor {
+                label: Some("shiftnet"),
+                data: before.as_deref(),
+                fallback: true,
+            })
+        };
+        Some(Kept { cache, directory, file, before })
+    }
+
+    fn close(self) {
+        let Some(data) = self.cache.get_data() else { return };
+        if self.before.as_ref() != Some(&data) {
+            cache::write(&self.directory, &self.file, &data);
+        }
     }
 }
 
@@ -53,7 +127,13 @@ pub(crate) fn uniform_bytes(kernel: &Kernel) -> u64 {
     (kernel.params.len() as u64 * 4).next_multiple_of(16)
 }
 
-fn compile(device: &Device, kernel: &Kernel, text: &str) -> Pipeline {
+fn compile(device: &Device, shaders: &Shaders, key: &Key, cache: Option<&wgpu::PipelineCache>) -> Pipeline {
+    let (kernel, variant) = (kernels::get(key.stem), variant(key.stem, key.variant));
+    let replaced = shaders.replaced.get(key.stem);
+    let mut text = variant.text_of(replaced.map_or(variant.source, String::as_str));
+    if let Some(params) = &key.params {
+        text = kernels::source::specialize(&text, params);
+    }
     let entry = |binding: u32, ty, min: Option<u64>| wgpu::BindGroupLayoutEntry {
         binding,
         visibility: wgpu::ShaderStages::COMPUTE,
@@ -79,10 +159,19 @@ fn compile(device: &Device, kernel: &Kernel, text: &str) -> Pipeline {
         bind_group_layouts: &[Some(&layout)],
         immediate_size: 0,
     });
-    let module = device.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+    let descriptor = wgpu::ShaderModuleDescriptor {
         label: Some(kernel.stem),
         source: wgpu::ShaderSource::Wgsl(text.into()),
-    });
+    };
+    let module = if shaders.checked || replaced.is_some() {
+        device.device.create_shader_module(descriptor)
+    } else {
+        // SAFETY: the text is this program's own. The tests run every variant with checks: with those it computes the same,
+        // so that no index is out of bounds, and no divisor 0; and its loops count up to bounds that are parameters.
+        unsafe {
+            device.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
+        }
+    };
     let pipeline = device.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
         label: Some(kernel.stem),
         layout: Some(&pipeline_layout),
@@ -92,7 +181,7 @@ fn compile(device: &Device, kernel: &Kernel, text: &str) -> Pipeline {
             zero_initialize_workgroup_memory: false,
             ..Default::default()
         },
-        cache: None,
+        cache,
     });
     Pipeline { pipeline, layout }
 }

@@ -73,13 +73,20 @@ impl Params {
         Params { n, h, w, c, p, q, k, r, s: r, stride, pad, splits: 1, chunk: 8, stats: 0 }
     }
 
-    /// This convolution cut into chunks for `invocations`, with statistics where asked.
-    pub fn cut(self, invocations: usize, stats: bool) -> Params {
+    /// This convolution cut into chunks for `invocations` and for a variant, with statistics where asked.
+    pub fn cut(self, variant: &Variant, invocations: usize, stats: bool) -> Params {
         // A consumer merges all chunks in each of its workgroups.
         const MOST_CHUNKS: usize = 512;
         let blocks = (self.k as usize).div_ceil(16);
-        let chunks = (invocations / blocks).clamp(1, MOST_CHUNKS);
-        let chunk = self.pixels().div_ceil(chunks).next_multiple_of(8);
+        let most = if stats { MOST_CHUNKS } else { usize::MAX };
+        // What a chunk is a multiple of, and how many there are.
+        let (unit, chunks) = match variant.family() {
+            "tile" => (variant.constant("BM"), self.pixels().div_ceil(variant.constant("BM"))),
+            // 8 lanes have a chunk; twice as many workgroups as fill the adapter, so that none ends much later.
+            "subgroup" => (64, invocations / 4 / blocks),
+            _ => (8, invocations / blocks),
+        };
+        let chunk = self.pixels().div_ceil(chunks.clamp(1, most)).next_multiple_of(unit);
         Params { chunk: chunk as u32, stats: stats.into(), ..self }
     }
 

@@ -10,13 +10,13 @@ pub use super::conv2d_forward::Params;
 const VARIANTS: &[Variant] = &[
     Variant {
         // 8 pixels of one parity x 16 channels an invocation.
-        groups: Some(|_, params| (runs(params, 8) * blocks(params)).div_ceil(64)),
+        groups: Some(|_, params| (runs(&Params::of(params), 8) * blocks(params)).div_ceil(64)),
         ..Variant::new("registers", shader!("conv2d_input_grad/registers"))
     },
     Variant {
         needs: Needs::Subgroups,
         // 64 pixels of one parity x 16 channels for 8 lanes.
-        groups: Some(|_, params| (runs(params, 64) * blocks(params)).div_ceil(8)),
+        groups: Some(|_, params| (runs(&Params::of(params), 64) * blocks(params)).div_ceil(8)),
         ..Variant::new("subgroup", shader!("conv2d_input_grad/subgroup"))
     },
     tile!("conv2d_input_grad", 128 x 128, 8 x 8, 4, tiles),
@@ -29,8 +29,8 @@ const VARIANTS: &[Variant] = &[
 
 /// Workgroups of a `tile` variant: BM pixels of one parity x BN channels each.
 fn tiles(variant: &Variant, params: &[u8]) -> usize {
-    let blocks = (Params::of(params).c as usize).div_ceil(variant.constant("BN"));
-    runs(params, variant.constant("BM")) * blocks
+    let conv = Params::of(params);
+    runs(&conv, variant.constant("BM")) * (conv.c as usize).div_ceil(variant.constant("BN"))
 }
 
 kernel! { conv2d_input_grad(Params) in VARIANTS [dy: Read F32, w: Read F32, dx: Write F32] }
@@ -42,8 +42,8 @@ pub fn dispatch(label: &str, params: Params, dy: View, w: View, dx: View) -> Res
 }
 
 /// Runs of `len` pixels: each parity has its own.
-fn runs(params: &[u8], len: usize) -> usize {
-    let Params { n, h, w, stride, .. } = Params::of(params);
+pub(super) fn runs(conv: &Params, len: usize) -> usize {
+    let Params { n, h, w, stride, .. } = *conv;
     let class = elements(&[n, h.div_ceil(stride), w.div_ceil(stride)]);
     class.div_ceil(len) * elements(&[stride, stride])
 }

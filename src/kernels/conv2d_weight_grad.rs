@@ -51,7 +51,7 @@ pub fn dispatch(label: &str, params: Params, x: View, dy: View, partial: View) -
 }
 
 /// Groups of 4 input channels at one tap.
-fn entries(params: &Params) -> usize {
+pub(super) fn entries(params: &Params) -> usize {
     (params.r * params.s * params.c / 4) as usize
 }
 
@@ -61,9 +61,13 @@ fn tiles(params: &Params) -> usize {
 }
 
 /// Into how many parts the sum over the batch is cut for `invocations` that fill the adapter.
-pub fn splits(params: &Params, invocations: usize) -> usize {
+pub fn splits(params: &Params, variant: &Variant, invocations: usize) -> usize {
     let rows = elements(&[params.n, params.p]);
-    let parts = invocations.div_ceil(tiles(params)).clamp(1, rows);
+    let parts = match variant.family() {
+        "tile" => (invocations / 64).div_ceil(workgroups(variant, bytemuck::bytes_of(&Params { splits: 1, ..*params }))),
+        _ => invocations.div_ceil(tiles(params)),
+    };
+    let parts = parts.clamp(1, rows);
     // Equal runs of rows, none empty.
     rows.div_ceil(rows.div_ceil(parts))
 }

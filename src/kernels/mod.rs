@@ -6,6 +6,7 @@
 //! Symbols as in cuDNN: N batch, H W input, P Q output, C input channels, K output channels, R S
 //! kernel. Activations are NHWC with C a multiple of 4, convolution weights (R, S, C, K).
 
+pub mod choose;
 pub mod source;
 mod variant;
 

@@ -11,6 +11,17 @@ const SHARED: &[(&str, &str)] = &[
     ("tile", include_str!("../../shaders/shared/tile.wgsl")),
 ];
 
+/// `text` with the values of a kernel's parameters as constants, which are `fields` of `params` in order and all u32. The
+/// uniform stays bound, and unused.
+pub fn specialize(text: &str, params: &[u8]) -> String {
+    const UNIFORM: &str = "var<uniform> params: Params;";
+    debug_assert!(text.contains(UNIFORM));
+    let values: Vec<String> =
+        bytemuck::pod_collect_to_vec::<u8, u32>(params).iter().map(|v| format!("{v}u")).collect();
+    let constant = format!("var<uniform> unused: Params;\nconst params = Params({});", values.join(", "));
+    text.replacen(UNIFORM, &constant, 1)
+}
+
 /// `source` with its imports replaced.
 ///
 /// # Panics

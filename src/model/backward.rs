@@ -81,7 +81,8 @@ impl Compiler<'_> {
             let mut offset = 0;
             let part = |&i: &usize| {
                 let conv = self.conv(i, false);
-                let splits = conv2d_weight_grad::splits(&conv, invocations);
+                let variant = self.variant(&conv2d_weight_grad::KERNEL, &conv);
+                let splits = conv2d_weight_grad::splits(&conv, variant, invocations);
                 let part = Part { to: self.weight(i)[1].offset, len: conv.w_len(), offset, splits };
                 offset += align(part.len * splits);
                 part
@@ -190,14 +191,18 @@ impl Compiler<'_> {
         let mut conv = self.conv(i, false);
         if let Some(dx) = dx {
             let [w, _] = self.weight(i);
-            self.plan.push(List::Backward, conv2d_input_grad::dispatch(name, conv, dy, w, dx)?);
+            let dispatch = conv2d_input_grad::dispatch(name, conv, dy, w, dx)?;
+            let variant = self.variant(&conv2d_input_grad::KERNEL, &conv);
+            self.plan.push(List::Backward, with_variant(dispatch, variant));
         }
         let (bank, at) = weights.of_layer[&i];
         let Bank { partial, ref parts, .. } = weights.banks[bank];
         let Part { len, offset, splits, .. } = parts[at];
         conv.splits = splits as u32;
         let partial = partial.slice(offset, len * splits);
-        self.plan.push(List::Backward, conv2d_weight_grad::dispatch(name, conv, x, dy, partial)?);
+        let dispatch = conv2d_weight_grad::dispatch(name, conv, x, dy, partial)?;
+        let variant = self.variant(&conv2d_weight_grad::KERNEL, &conv);
+        self.plan.push(List::Backward, with_variant(dispatch, variant));
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use super::fuse::{self, Norm, Unit};
 use super::graph::{Graph, INPUT_CHANNELS, Op};
 use super::params::Store;
 use crate::error::Result;
+use crate::kernels::choose::{self, Choices, Chosen};
 use crate::kernels::conv2d_forward::Params as Conv;
 use crate::kernels::*;
 use crate::method::Method;
@@ -38,6 +39,8 @@ pub struct Network {
     pub io: Io,
     /// What kernels look up, written once.
     pub tables: Vec<(View, Vec<u32>)>,
+    /// The variants that run, by problem.
+    pub chosen: Chosen,
 }
 
 /// The buffers through which the host talks to a network.
@@ -58,11 +61,19 @@ pub struct Io {
 }
 
 impl Network {
-    /// Plans `graph`.
+    /// Plans `graph`, with variants by the rule.
     ///
     /// # Errors
     /// [`crate::Error::Shape`] where layers do not fit together.
     pub fn compile(graph: Graph, options: Options) -> Result<Network> {
+        Network::compile_with(graph, options, &Choices::default())
+    }
+
+    /// Plans `graph`, with variants by `choices`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] where layers do not fit together.
+    pub fn compile_with(graph: Graph, options: Options, choices: &Choices) -> Result<Network> {
         let mut plan = Plan::default();
         let n = options.micro_batch;
         let [h, w] = graph.image();
@@ -88,6 +99,7 @@ impl Network {
             graph: &graph,
             store: &store,
             options: &options,
+            choices,
             io,
             n,
             unused: [0, 1].map(|i| unused.slice(i * ALIGN, batch_norm::UNUSED)),
@@ -107,7 +119,9 @@ impl Network {
                 plan.push(List::BackwardAdd, accumulating(&dispatch));
             }
         }
-        Ok(Network { plan: Arc::new(plan), graph, store, options, io, tables })
+        let dispatches = List::ALL.iter().flat_map(|&list| plan.list(list));
+        let chosen = dispatches.filter_map(|d| Some((choose::problem(d)?, d.variant.to_string()))).collect();
+        Ok(Network { plan: Arc::new(plan), graph, store, options, io, tables, chosen })
     }
 }
 
@@ -127,6 +141,7 @@ pub(super) struct Compiler<'a> {
     pub graph: &'a Graph,
     pub store: &'a Store,
     pub options: &'a Options,
+    pub choices: &'a Choices,
     pub io: Io,
     pub n: usize,
     /// What dispatches bind where they read nothing, at most two at a time, and where they write nothing.
@@ -153,7 +168,12 @@ impl Compiler<'_> {
             unreachable!("{} is no convolution", self.graph.nodes[node].name)
         };
         let conv = Conv::new(self.shape(self.graph.nodes[node].inputs[0]), k, size, stride);
-        conv.cut(self.options.capabilities.invocations(), stats)
+        let variant = self.variant(&conv2d_forward::KERNEL, &conv);
+        conv.cut(variant, self.options.capabilities.invocations(), stats)
+    }
+
+    pub fn variant(&self, kernel: &'static Kernel, conv: &Conv) -> &'static Variant {
+        self.choices.variant(kernel, conv, &self.options.capabilities)
     }
 
     /// The batch norm of `norm` as its kernels see it.
@@ -235,7 +255,7 @@ impl Compiler<'_> {
         let [w, _] = self.store.learned(&format!("{name}.weight"));
         let partial = train.then(|| self.plan.scratch(format!("{name}.stats"), &[conv.partial_len()]));
         let dispatch = conv2d_forward::dispatch(name, conv, [x, w], y, partial.unwrap_or(self.unwritten))?;
-        self.plan.push(list, dispatch);
+        self.plan.push(list, with_variant(dispatch, self.variant(&conv2d_forward::KERNEL, &conv)));
         Ok(partial)
     }
 

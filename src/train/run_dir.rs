@@ -5,6 +5,7 @@ use super::events::Event;
 use super::settings::Settings;
 use crate::error::{Error, Result};
 use crate::gpu::AdapterInfo;
+use crate::kernels::choose::Chosen;
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,9 @@ pub struct Config {
     pub version: String,
     pub settings: Settings,
     pub adapter: AdapterInfo,
+    /// The kernels' variants by problem: a resume repeats them, so that it computes the same.
+    #[serde(default)]
+    pub variants: Chosen,
 }
 
 /// A run's directory.

@@ -5,8 +5,9 @@ use super::run_dir::{Config, RunDir};
 use super::settings::{Augment, Settings};
 use super::trainer::{Trainer, Work};
 use crate::data::{self, Dataset, Need, Source};
-use crate::engine::Target;
+use crate::engine::{Target, autotune};
 use crate::error::{Error, Result};
+use crate::kernels::choose::Choices;
 use crate::model::compile::{Network, Options};
 use crate::model::state::{self, Tensors};
 use crate::model::weights;
@@ -21,10 +22,12 @@ pub struct Setup {
     pub test: Arc<dyn Dataset>,
     pub network: Network,
     pub target: Target,
+    /// What there is to say about how variants were chosen.
+    pub notes: Vec<String>,
 }
 
 impl Setup {
-    /// Opens the dataset and plans the network for `target`.
+    /// Opens the dataset and plans the network for `target`, by its choices.
     ///
     /// # Errors
     /// [`Error::Data`], [`Error::Setting`] for a limit below the batch, [`Error::TooLarge`].
@@ -39,7 +42,7 @@ impl Setup {
             return Err(Error::setting("--limit, or the dataset,", problem, expected));
         }
         let graph = settings.arch.build(settings.shortcut, source.image, source.classes.len())?;
-        let network = Network::compile(
+        let network = Network::compile_with(
             graph,
             Options {
                 method: settings.weight_method()?,
@@ -51,9 +54,24 @@ impl Setup {
                 capabilities: target.capabilities(),
                 train: true,
             },
+            target.choices(),
         )?;
         network.plan.check_limit(target.max_binding(), &target.info().name)?;
-        Ok(Setup { settings, source, train, test, network, target })
+        Ok(Setup { settings, source, train, test, network, target, notes: vec![] })
+    }
+
+    /// Plans again with what measures fastest on the adapter; see [`autotune::measure`].
+    ///
+    /// # Errors
+    /// Those of the measuring runs.
+    pub fn autotuned(mut self) -> Result<Setup> {
+        let (known, notes) = autotune::measure(&self.target, &self.network.plan)?;
+        let choices = Choices { known, ..self.target.choices().clone() };
+        let Network { graph, options, .. } = self.network;
+        self.network = Network::compile_with(graph, options, &choices)?;
+        self.target = self.target.with_choices(choices);
+        self.notes.extend(notes);
+        Ok(self)
     }
 
     /// Steps of an epoch: the incomplete last batch is dropped.
@@ -67,6 +85,7 @@ impl Setup {
             version: crate::VERSION.into(),
             settings: self.settings.clone(),
             adapter: self.target.info(),
+            variants: self.network.chosen.clone(),
         }
     }
 

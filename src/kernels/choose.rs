@@ -1,0 +1,192 @@
+//! Which of a kernel's variants runs: by what is asked for, what is known, or a rule of shape and adapter.
+
+use super::conv2d_forward::Params as Conv;
+use super::{ALL, Kernel, Variant, conv2d_input_grad, conv2d_weight_grad, elements, get};
+use crate::error::{Error, Result};
+use crate::plan::{AdapterKind, Capabilities, Dispatch};
+use std::collections::BTreeMap;
+
+/// Variants by problem; see [`problem`].
+pub type Chosen = BTreeMap<String, String>;
+
+/// What decides before the rule does.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Choices {
+    /// A variant, or a family of variants such as `tile`, that runs wherever it can.
+    pub forced: Option<String>,
+    /// What was measured, or what a run began with.
+    pub known: Chosen,
+}
+
+impl Choices {
+    /// Everything by `name`, where that can be.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] where no kernel has such a variant.
+    pub fn forced(name: &str) -> Result<Choices> {
+        let all = || ALL.iter().flat_map(|kernel| kernel.variants).filter(|v| !v.name.is_empty());
+        if all().any(|v| v.name == name || v.family() == name) {
+            return Ok(Choices { forced: Some(name.into()), ..Choices::default() });
+        }
+        let mut names: Vec<_> = all().flat_map(|v| [v.family(), v.name]).collect();
+        names.sort_unstable();
+        names.dedup();
+        Err(Error::setting("--variant", name, format!("one of {}", names.join(", "))))
+    }
+
+    /// The variant of `kernel` for `conv`.
+    pub fn variant(
+        &self,
+        kernel: &'static Kernel,
+        conv: &Conv,
+        capabilities: &Capabilities,
+    ) -> &'static Variant {
+        let runs = |v: &&Variant| v.runs_on(capabilities);
+        let known = self.known.get(&name(kernel.stem, conv)).and_then(|name| kernel.variant(name));
+        if let Some(known) = known.filter(runs) {
+            return known;
+        }
+        let forced = self.forced.as_deref().map(|name| {
+            let named = kernel.variants.iter().filter(move |v| v.name == name || v.family() == name);
+            cheapest(kernel, conv, capabilities, named.filter(runs))
+        });
+        forced.flatten().unwrap_or_else(|| rule(kernel, conv, capabilities))
+    }
+}
+
+/// A convolution's kernel and shape in words: what a choice is remembered by.
+fn name(stem: &str, conv: &Conv) -> String {
+    let Conv { n, h, w, c, k, r, s, stride, .. } = conv;
+    format!("{stem} {n}x{h}x{w}x{c} to {k}, {r}x{s}, stride {stride}")
+}
+
+/// What a choice for `dispatch` is remembered by; none where its kernel has only one variant.
+pub fn problem(dispatch: &Dispatch) -> Option<String> {
+    let kernel = get(dispatch.stem);
+    (kernel.variants.len() > 1).then(|| name(kernel.stem, &Conv::of(&dispatch.params)))
+}
+
+/// What is good without measuring. On CPU cores loads are dear and barriers dearer: registers filled straight from
+/// storage, with loads shared by shuffles where there are subgroups. Elsewhere tiles through workgroup memory, of the size
+/// that costs least. The first variant for all others.
+pub fn rule(kernel: &'static Kernel, conv: &Conv, capabilities: &Capabilities) -> &'static Variant {
+    let first = &kernel.variants[0];
+    match capabilities.kind {
+        AdapterKind::Host => first,
+        AdapterKind::Software => match kernel.variant("subgroup") {
+            Some(v) if v.runs_on(capabilities) && fills_lanes(kernel, conv) => v,
+            _ => first,
+        },
+        _ => {
+            let tiles = kernel.variants.iter().filter(|v| v.family() == "tile" && v.runs_on(capabilities));
+            cheapest(kernel, conv, capabilities, tiles).unwrap_or(first)
+        }
+    }
+}
+
+/// Whether the lanes that share loads have work enough for it.
+fn fills_lanes(kernel: &Kernel, conv: &Conv) -> bool {
+    match kernel.stem {
+        "conv2d_weight_grad" => {
+            let entries = conv2d_weight_grad::entries(conv);
+            2 * entries > entries.next_multiple_of(12)
+        }
+        "conv2d_input_grad" => elements(&[conv.n, conv.h, conv.w]) >= 64,
+        _ => conv.pixels() >= 64,
+    }
+}
+
+/// The variant with the least [`cost`], the first of equals.
+fn cheapest(
+    kernel: &Kernel,
+    conv: &Conv,
+    capabilities: &Capabilities,
+    variants: impl Iterator<Item = &'static Variant>,
+) -> Option<&'static Variant> {
+    let cost = |v: &&Variant| if v.family() == "tile" { cost(kernel, conv, capabilities, v) } else { 0.0 };
+    variants.min_by(|a, b| cost(a).total_cmp(&cost(b)))
+}
+
+/// The elements of the product that a tile's workgroups compute, those outside it too; times loads from workgroup memory
+/// beside the arithmetic; times what part of the adapter would stand still for want of workgroups.
+fn cost(kernel: &Kernel, conv: &Conv, capabilities: &Capabilities, tile: &Variant) -> f64 {
+    let [bm, bn, tm, tn] = ["BM", "BN", "TM", "TN"].map(|name| tile.constant(name));
+    let (rows, columns, parts) = match kernel.stem {
+        "conv2d_input_grad" => (conv2d_input_grad::runs(conv, bm) * bm, conv.c, 1),
+        // The sum over the batch can be cut into parts that fill the adapter.
+        "conv2d_weight_grad" => (4 * conv2d_weight_grad::entries(conv), conv.k, conv.n as usize),
+        _ => (conv.pixels(), conv.k, 1),
+    };
+    let (rows, columns) = (rows.div_ceil(bm), (columns as usize).div_ceil(bn));
+    let loads = 0.5 + 2.0 * (tm + tn) as f64 / (tm * tn) as f64;
+    let wanted = (capabilities.invocations() / 64) as f64;
+    let idle = (wanted / (rows * columns * parts) as f64).max(1.0);
+    (rows * bm * columns * bn) as f64 * loads * idle
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::{conv2d_forward, conv2d_weight_grad};
+
+    fn on(kind: AdapterKind, subgroups: bool) -> Capabilities {
+        Capabilities { kind, max_binding: 1 << 30, workgroup_memory: 16 << 10, subgroups }
+    }
+
+    fn ruled(
+        kernel: &'static Kernel,
+        from: [usize; 4],
+        k: usize,
+        size: usize,
+        on: Capabilities,
+    ) -> &'static str {
+        rule(kernel, &Conv::new(from, k, size, 1), &on).name
+    }
+
+    #[test]
+    fn tiles_fit_the_channels_and_the_adapter() {
+        let gpu = on(AdapterKind::Discrete, true);
+        let forward = |from, k| ruled(&conv2d_forward::KERNEL, from, k, 3, gpu);
+        assert_eq!(forward([128, 32, 32, 16], 16), "tile-128x16");
+        assert_eq!(forward([128, 16, 16, 32], 32), "tile-128x32");
+        assert_eq!(forward([256, 56, 56, 64], 64), "tile-128x64");
+        assert_eq!(forward([256, 28, 28, 128], 128), "tile-128x128");
+        // Few pixels: smaller tiles, so that all of the adapter works.
+        assert_eq!(forward([8, 7, 7, 512], 512), "tile-32x32");
+        let weight = |from, k| ruled(&conv2d_weight_grad::KERNEL, from, k, 3, gpu);
+        assert_eq!(weight([128, 32, 32, 16], 16), "tile-64x16");
+        assert_eq!(weight([256, 28, 28, 128], 128), "tile-128x128");
+    }
+
+    #[test]
+    fn software_adapters_share_loads_where_they_can() {
+        let (with, without) = (on(AdapterKind::Software, true), on(AdapterKind::Software, false));
+        let shape = [128, 32, 32, 16];
+        assert_eq!(ruled(&conv2d_forward::KERNEL, shape, 16, 3, with), "subgroup");
+        assert_eq!(ruled(&conv2d_forward::KERNEL, shape, 16, 3, without), "registers");
+        assert_eq!(ruled(&conv2d_weight_grad::KERNEL, shape, 16, 3, with), "subgroup");
+        // 4 entries for 12 places.
+        assert_eq!(ruled(&conv2d_weight_grad::KERNEL, shape, 32, 1, with), "registers");
+        assert_eq!(ruled(&conv2d_forward::KERNEL, shape, 16, 3, on(AdapterKind::Host, false)), "registers");
+    }
+
+    #[test]
+    fn what_is_known_counts_before_what_is_forced_before_the_rule() {
+        let gpu = on(AdapterKind::Discrete, false);
+        let conv = Conv::new([4, 8, 8, 16], 16, 3, 1);
+        let kernel = &conv2d_forward::KERNEL;
+        let mut choices = Choices::forced("registers").expect("a variant");
+        assert_eq!(choices.variant(kernel, &conv, &gpu).name, "registers");
+        choices.known.insert(name(kernel.stem, &conv), "tile-64x64".into());
+        assert_eq!(choices.variant(kernel, &conv, &gpu).name, "tile-64x64");
+        // What is gone, or what the adapter can not do, is as if it were not known.
+        for unusable in ["tile-1x1", "subgroup"] {
+            choices.known.insert(name(kernel.stem, &conv), unusable.into());
+            assert_eq!(choices.variant(kernel, &conv, &gpu).name, "registers");
+        }
+        assert_eq!(Choices::forced("tile").expect("a family").variant(kernel, &conv, &gpu).family(), "tile");
+        let forced = Choices::forced("subgroup").expect("a variant");
+        assert_eq!(forced.variant(kernel, &conv, &gpu).name, rule(kernel, &conv, &gpu).name);
+        assert!(Choices::forced("fast").is_err());
+    }
+}
