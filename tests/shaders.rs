@@ -3,7 +3,7 @@
 
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ScalarKind, StorageAccess, TypeInner, back};
-use shiftnet::kernels::{self, Access, Kernel, Step, Variant, source};
+use shiftnet::kernels::{self, Access, Kernel, Needs, Step, Variant, source};
 use shiftnet::plan::Elem;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -14,10 +14,11 @@ use std::path::{Path, PathBuf};
 const MOST_STORAGE_BUFFERS: usize = 8;
 const MOST_WORKGROUP_BYTES: u32 = 16 << 10;
 
-fn parse(source: &str) -> Result<(String, Module, ModuleInfo), String> {
-    let text = source::expand(source);
+fn parse(text: String) -> Result<(String, Module, ModuleInfo), String> {
     let module = naga::front::wgsl::parse_str(&text).map_err(|e| e.emit_to_string(&text))?;
-    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+    // The one feature beyond the defaults that a shader may use, and only one that says so.
+    let capabilities = if text.contains("subgroup") { Capabilities::SUBGROUP } else { Capabilities::empty() };
+    let mut validator = Validator::new(ValidationFlags::all(), capabilities);
     let info = validator.validate(&module).map_err(|e| e.emit_to_string(&text))?;
     Ok((text, module, info))
 }
@@ -63,12 +64,13 @@ fn shaders() -> impl Iterator<Item = (&'static Kernel, &'static Variant)> + Clon
     kernels::ALL.iter().flat_map(|&kernel| kernel.variants.iter().map(move |variant| (kernel, variant)))
 }
 
-/// That `source` has the interface of `kernel` and keeps to the limits.
-fn check(kernel: &Kernel, source: &str) -> Result<(), String> {
-    let (text, module, _) = parse(source)?;
+/// That `source`, in place of `variant`'s, has the interface of `kernel` and keeps to the limits.
+fn check(kernel: &Kernel, variant: &Variant, source: &str) -> Result<(), String> {
+    let (text, module, _) = parse(variant.text_of(source))?;
+    same("need of subgroups", text.contains("subgroup_invocation_id"), variant.needs == Needs::Subgroups)?;
     let [entry] = &module.entry_points[..] else { return Err("not one entry point".into()) };
     same("entry point", entry.name.as_str(), "main")?;
-    same("workgroup", entry.workgroup_size, [kernels::WORKGROUP, 1, 1])?;
+    same("workgroup", entry.workgroup_size, [variant.workgroup, 1, 1])?;
 
     let mut bound: Vec<_> = module.global_variables.iter().filter(|(_, v)| v.binding.is_some()).collect();
     bound.sort_by_key(|(_, v)| v.binding.map(|b| (b.group, b.binding)));
@@ -102,8 +104,9 @@ fn check(kernel: &Kernel, source: &str) -> Result<(), String> {
 
 #[test]
 fn shaders_have_their_kernels_interface() {
-    let check =
-        |(k, v): (&Kernel, &Variant)| check(k, v.source).err().map(|e| format!("{} {}: {e}", k.stem, v.name));
+    let check = |(k, v): (&Kernel, &Variant)| {
+        check(k, v, v.source).err().map(|e| format!("{} {}: {e}", k.stem, v.name))
+    };
     let wrong: Vec<String> = shaders().filter_map(check).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -140,7 +143,8 @@ fn wrong_shaders_are_refused() {
         let right = kernel.variants[0].source;
         let source = right.replace(from, to);
         assert!(source != right, "{stem} has no `{from}`");
-        let problem = check(kernel, &source).expect_err(&format!("{stem} with `{to}` is refused"));
+        let problem =
+            check(kernel, &kernel.variants[0], &source).expect_err(&format!("{stem} with `{to}` is refused"));
         assert!(problem.contains(reason), "{stem} with `{to}`: {problem}");
     }
 }
@@ -159,7 +163,7 @@ fn step_has_the_layout_of_its_twin() {
     let users = shaders().filter(|(_, variant)| variant.source.contains("#import step"));
     assert!(users.clone().count() >= 3);
     for (kernel, variant) in users {
-        let (_, module, _) = parse(variant.source).expect("shaders parse");
+        let (_, module, _) = parse(variant.text()).expect("shaders parse");
         let step = module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some("Step"));
         let (_, step) = step.expect("the import declares it");
         assert_eq!(layout(&step.inner), (fields.clone(), size_of::<Step>()), "{}", kernel.stem);
@@ -169,10 +173,10 @@ fn step_has_the_layout_of_its_twin() {
 #[test]
 fn shaders_translate_to_every_backend() {
     for (kernel, variant) in shaders() {
-        let (_, module, info) = parse(variant.source).expect("shaders parse");
+        let (_, module, info) = parse(variant.text()).expect("shaders parse");
         let spirv = back::spv::write_vec(&module, &info, &back::spv::Options::default(), None);
         assert!(spirv.is_ok_and(|words| words.len() > 100), "{} to SPIR-V", kernel.stem);
-        let options = back::msl::Options { lang_version: (2, 0), ..Default::default() };
+        let options = back::msl::Options { lang_version: (2, 1), ..Default::default() };
         let metal = back::msl::write_string(&module, &info, &options, &Default::default());
         let (metal, _) = metal.unwrap_or_else(|e| panic!("{} to Metal: {e}", kernel.stem));
         assert!(metal.contains("kernel void main_"), "{} to Metal", kernel.stem);
@@ -180,8 +184,30 @@ fn shaders_translate_to_every_backend() {
         let mut hlsl = String::new();
         let mut writer = back::hlsl::Writer::new(&mut hlsl, &options, &pipeline);
         writer.write(&module, &info, None).unwrap_or_else(|e| panic!("{} to HLSL: {e}", kernel.stem));
-        assert!(hlsl.contains("numthreads(64, 1, 1)"), "{} to HLSL", kernel.stem);
+        assert!(
+            hlsl.contains(&format!("numthreads({}, 1, 1)", variant.workgroup)),
+            "{} to HLSL",
+            kernel.stem
+        );
     }
+}
+
+/// With the parameters as constants it is the same shader, of which nothing is left that asks for them.
+#[test]
+fn parameters_can_be_constants() {
+    let mut count = 0;
+    for (kernel, variant) in shaders().filter(|(_, variant)| variant.specialized) {
+        let values: Vec<u32> = (0..kernel.params.len() as u32).map(|i| 3 + i).collect();
+        let text = source::specialize(&variant.text(), bytemuck::cast_slice(&values));
+        let (_, module, info) = parse(text).unwrap_or_else(|e| panic!("{}: {e}", kernel.stem));
+        let uniform = module.global_variables.iter().find(|(_, v)| v.space == AddressSpace::Uniform);
+        let (uniform, _) = uniform.expect("it stays bound");
+        assert!(info.get_entry_point(0)[uniform].is_empty(), "{} {}", kernel.stem, variant.name);
+        let spirv = back::spv::write_vec(&module, &info, &back::spv::Options::default(), None);
+        assert!(spirv.is_ok_and(|words| words.len() > 100), "{} to SPIR-V", kernel.stem);
+        count += 1;
+    }
+    assert!(count > 10);
 }
 
 /// The stems of a folder's files with this extension.
@@ -201,7 +227,7 @@ fn kernels_are_complete() {
     let mut single = BTreeSet::new();
     for kernel in kernels::ALL {
         let names: BTreeSet<String> =
-            kernel.variants.iter().map(|variant| variant.name.to_string()).collect();
+            kernel.variants.iter().map(|variant| variant.family().to_string()).collect();
         match kernel.variants {
             [Variant { name: "", .. }] => assert!(single.insert(kernel.stem.to_string())),
             _ => assert_eq!(stems(&format!("shaders/{}", kernel.stem), "wgsl"), names),
@@ -213,6 +239,6 @@ fn kernels_are_complete() {
         others.iter().for_each(|other| assert!(stems.remove(*other), "{folder}/{other}.rs"));
         stems
     };
-    assert_eq!(without("src/kernels", &["mod", "source"]), all);
+    assert_eq!(without("src/kernels", &["choose", "mod", "source", "variant"]), all);
     assert_eq!(without("src/reference", &["mod"]), all);
 }

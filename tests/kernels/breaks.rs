@@ -1,10 +1,12 @@
 //! Shaders broken on purpose: at least one case of the kernel must object to each.
 
-use shiftnet::kernels;
+use shiftnet::kernels::{self, Variant};
 
 /// A change to a kernel's WGSL that leaves it a shader, but a wrong one.
 pub struct Break {
     pub stem: &'static str,
+    /// None for the first.
+    pub variant: Option<&'static str>,
     pub what: &'static str,
     change: Change,
 }
@@ -21,12 +23,18 @@ enum Change {
 use Change::{Param, Swap, Text};
 
 impl Break {
+    pub fn variant(&self) -> &'static Variant {
+        let kernel = kernels::get(self.stem);
+        self.variant
+            .map_or(&kernel.variants[0], |name| kernel.variant(name).expect("a variant of the kernel"))
+    }
+
     /// The broken shader.
     ///
     /// # Panics
     /// Where the change changes nothing: then it would test nothing.
     pub fn source(&self) -> String {
-        let source = kernels::get(self.stem).variants[0].source;
+        let source = self.variant().source;
         let broken = match self.change {
             Text(from, to) => source.replace(from, to),
             Param(name, value) => word(source, &format!("params.{name}"), value),
@@ -53,7 +61,11 @@ fn word(source: &str, from: &str, to: &str) -> String {
 }
 
 const fn broken(stem: &'static str, what: &'static str, change: Change) -> Break {
-    Break { stem, what, change }
+    Break { stem, variant: None, what, change }
+}
+
+const fn varied(stem: &'static str, variant: &'static str, what: &'static str, change: Change) -> Break {
+    Break { stem, variant: Some(variant), what, change }
 }
 
 const NO_FOLD: &str = "fn invocation(group: vec3<u32>, groups: vec3<u32>, local: u32) -> u32 {
@@ -206,4 +218,39 @@ pub const BREAKS: &[Break] = &[
         "blocks without parts cleared",
         Text("row.z > 0u && i % 16u < row.w", "row.w >= 0u"),
     ),
+    varied("conv2d_forward", "subgroup", "another column's weights", Text("lane0 + 1u", "lane0 + 2u")),
+    varied("conv2d_forward", "subgroup", "a lane's statistics forgotten", Text("lane ^ step", "lane & step")),
+    varied("conv2d_forward", "subgroup", "padding ignored", Param("pad", "0u")),
+    varied(
+        "conv2d_forward",
+        "subgroup",
+        "goes on into the next chunk",
+        Text("i0 < vec4<u32>(end)", "i0 < vec4<u32>(pixels)"),
+    ),
+    varied("conv2d_input_grad", "subgroup", "another channel's weights", Text("row1 + k", "row0 + k")),
+    varied("conv2d_input_grad", "subgroup", "H and W swapped", Swap("h", "w")),
+    varied("conv2d_weight_grad", "subgroup", "another pixel's gradient", Text("holder + 1u", "holder + 2u")),
+    varied("conv2d_weight_grad", "subgroup", "pixels behind the last", Text("q + lane < params.q", "true")),
+    varied("conv2d_forward", "tile-32x32", "padding ignored", Param("pad", "0u")),
+    varied("conv2d_forward", "tile-32x32", "last entries forgotten", Text("entries + Q", "entries")),
+    varied(
+        "conv2d_forward",
+        "tile-32x32",
+        "a thread's statistics counted twice",
+        Text("done += count", "done += 2u * count"),
+    ),
+    varied(
+        "conv2d_input_grad",
+        "tile-32x32",
+        "taps of a row as one",
+        Text("tap_r * params.q + tap_s", "tap_r * params.q"),
+    ),
+    varied("conv2d_input_grad", "tile-32x32", "P and Q swapped", Swap("p", "q")),
+    varied(
+        "conv2d_weight_grad",
+        "tile-32x32",
+        "rows of the last image",
+        Text("p == vec4<u32>(params.p)", "p > vec4<u32>(params.p)"),
+    ),
+    varied("conv2d_weight_grad", "tile-32x32", "stride ignored", Param("stride", "1u")),
 ];

@@ -36,7 +36,22 @@ fn random(draws: &mut Draws) -> Vec<([usize; 4], usize, usize, usize)> {
 
 pub fn add(suite: &mut Suite) {
     let draws = &mut draws("conv");
-    for (from, k, size, stride) in SHAPES.into_iter().chain(random(draws)) {
+    let random = random(draws);
+    convolutions(suite, draws, SHAPES.into_iter().chain(random));
+    sums(suite, draws);
+}
+
+/// One shape, every way: for what has to be compiled for each shape.
+pub fn add_one(suite: &mut Suite) {
+    convolutions(suite, &mut draws("one"), [([3, 10, 13, 20], 36, 3, 2)]);
+}
+
+fn convolutions(
+    suite: &mut Suite,
+    draws: &mut Draws,
+    shapes: impl IntoIterator<Item = ([usize; 4], usize, usize, usize)>,
+) {
+    for (from, k, size, stride) in shapes {
         let mut conv = Params::new(from, k, size, stride);
         let name = format!("{from:?} to {k}, {size} x {size}, stride {stride}");
         let [n, c] = [from[0], from[3]];
@@ -62,7 +77,6 @@ pub fn add(suite: &mut Suite) {
             suite.case(format!("{name}, {splits} splits"), weight_grad, [Terms(run(splits) * out[2])]);
         }
     }
-    sums(suite, draws);
 }
 
 /// y and, where asked, the statistics of its chunks. y is a sum of R S C products; a mean is off by the mean of what y is off

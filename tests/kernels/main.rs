@@ -13,11 +13,12 @@ mod norm;
 mod suite;
 mod training;
 
-use breaks::BREAKS;
+use breaks::{BREAKS, Break};
 use shiftnet::engine::{Limits, Target};
-use shiftnet::kernels;
+use shiftnet::kernels::choose::Choices;
+use shiftnet::kernels::{self, Needs};
 use shiftnet::plan::List;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 use suite::Suite;
 
@@ -31,13 +32,17 @@ static SUITE: LazyLock<Suite> = LazyLock::new(|| {
 });
 
 fn gpu() -> Target {
-    Target::choose(None).expect("the tests need an adapter, a software one at least")
+    Target::choose(None).expect("the tests need an adapter, a software one at least").checked(true)
 }
 
 /// Fails with every case that is off.
 fn agrees(target: &Target) {
-    let reports = SUITE.check(target, &SUITE.stems()).expect("the suite runs");
-    assert_eq!(reports.len(), SUITE.cases.len());
+    agree(&SUITE, target, &SUITE.stems());
+}
+
+fn agree(suite: &Suite, target: &Target, stems: &BTreeSet<&'static str>) {
+    let reports = suite.check(target, stems).expect("the suite runs");
+    assert_eq!(reports.len(), suite.cases.iter().filter(|case| stems.contains(case.stem)).count());
     let wrong = reports.iter().filter_map(|(case, report)| {
         let problem = report.as_ref().err()?;
         Some(format!("{}, {}: {problem}", case.stem, case.name))
@@ -58,33 +63,77 @@ fn kernels_agree_under_default_limits() {
     agrees(&gpu().with_limits(Limits::Defaults));
 }
 
+/// A target that runs `variant` wherever it can.
+fn forced(variant: &str) -> Target {
+    gpu().with_choices(Choices::forced(variant).expect("a variant"))
+}
+
+/// Every variant but the first, which runs above, with the fewest limits and features that it needs.
+#[test]
+fn variants_agree_with_their_twins() {
+    let all =
+        kernels::ALL.iter().flat_map(|k| k.variants.iter().skip(1).map(|v| (v.name, (k.stem, v.needs))));
+    let mut by_name: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    all.for_each(|(name, kernel)| by_name.entry(name).or_default().push(kernel));
+    assert!(by_name.len() > 5);
+    for (name, of) in by_name {
+        let stems = of.iter().map(|(stem, _)| *stem).collect();
+        let target = forced(name);
+        match of[0].1 {
+            Needs::Defaults => agree(&SUITE, &target.with_limits(Limits::Defaults), &stems),
+            Needs::Subgroups if target.capabilities().subgroups => agree(&SUITE, &target, &stems),
+            Needs::Subgroups => eprintln!("skipped {name}: {} has no subgroups for it", target.info()),
+        }
+    }
+}
+
+/// As they run by default, and with their parameters as constants.
+#[test]
+fn variants_without_checks_agree_with_their_twins() {
+    let mut suite = Suite::default();
+    conv::add_one(&mut suite);
+    agree(&suite, &gpu().checked(false), &suite.stems());
+    for specialized in [false, true] {
+        agree(&suite, &forced("tile-32x32").checked(false).specialized(specialized), &suite.stems());
+    }
+}
+
 #[test]
 fn every_kernel_has_cases_folded_grids_and_breaks() {
     let all: BTreeSet<_> = kernels::ALL.iter().map(|kernel| kernel.stem).collect();
     assert_eq!(SUITE.stems(), all);
     assert_eq!(BREAKS.iter().map(|b| b.stem).collect::<BTreeSet<_>>(), all);
+    let families = kernels::ALL.iter().flat_map(|k| k.variants.iter().map(|v| (k.stem, v.family())));
+    let broken = BREAKS.iter().map(|b| (b.stem, b.variant().family()));
+    assert_eq!(broken.collect::<BTreeSet<_>>(), families.collect());
     // The loss is one workgroup whatever its size.
     let folded = SUITE.plan.list(List::Forward).iter().filter(|dispatch| dispatch.groups[1] > 1);
     let folded: BTreeSet<_> = folded.map(|dispatch| dispatch.stem).chain(["softmax_cross_entropy"]).collect();
     assert_eq!(folded, all);
 }
 
-/// The n-th breaks of all kernels share a plan, so that there are as few plans to load as can be.
+/// The n-th breaks of all kernels by one variant share a plan, so that there are as few plans to load as can be.
 #[test]
 fn every_break_is_noticed() {
     let mut unnoticed = Vec::new();
     let mut left: Vec<_> = BREAKS.iter().collect();
     while !left.is_empty() {
         let mut stems = BTreeSet::new();
-        let (round, rest): (Vec<_>, Vec<_>) = left.into_iter().partition(|b| stems.insert(b.stem));
-        let broken = round.iter().fold(gpu(), |target, b| target.with_shader(b.stem, b.source()));
+        let variant = left[0].variant;
+        let now = |b: &&Break| b.variant == variant && stems.insert(b.stem);
+        let (round, rest): (Vec<_>, Vec<_>) = left.into_iter().partition(now);
+        left = rest;
+        let target = variant.map_or_else(gpu, forced);
+        if !round[0].variant().runs_on(&target.capabilities()) {
+            continue;
+        }
+        let broken = round.iter().fold(target, |target, b| target.with_shader(b.stem, b.source()));
         let reports = SUITE.check(&broken, &stems).expect("broken shaders are still shaders");
         for b in round {
             if reports.iter().all(|(case, report)| case.stem != b.stem || report.is_ok()) {
-                unnoticed.push(format!("{}: {}", b.stem, b.what));
+                unnoticed.push(format!("{} {}: {}", b.stem, b.variant().name, b.what));
             }
         }
-        left = rest;
     }
     assert!(unnoticed.is_empty(), "nothing objects to\n{}", unnoticed.join("\n"));
 }

@@ -55,6 +55,21 @@ pub fn draws(name: &str) -> Draws {
     Draws::new(20_260_101, Stream::Synthetic, 0, crc32fast::hash(name.as_bytes()))
 }
 
+/// `dispatch` by the variant that `target` forces, where its kernel has that and the adapter runs it. A folded grid stays
+/// folded.
+fn varied(dispatch: &Dispatch, target: &Target) -> Dispatch {
+    let forced = target.choices().forced.as_deref();
+    let variant = forced.and_then(|name| kernels::get(dispatch.stem).variant(name));
+    let Some(variant) = variant.filter(|variant| variant.runs_on(&target.capabilities())) else {
+        return dispatch.clone();
+    };
+    let mut other = kernels::with_variant(dispatch.clone(), variant);
+    if let ([x @ (2..), 1], 2..) = (other.groups, dispatch.groups[1]) {
+        other.groups = [x.div_ceil(2), 2];
+    }
+    other
+}
+
 impl Suite {
     fn place(&mut self, shape: &[usize], elem: Elem, words: Vec<u32>) -> View {
         let name = format!("buffer {}", self.plan.buffers.len());
@@ -132,7 +147,7 @@ impl Suite {
         plan.buffers = self.plan.buffers.clone();
         for list in List::ALL {
             for dispatch in self.plan.list(list).iter().filter(|d| stems.contains(d.stem)) {
-                plan.push(list, dispatch.clone());
+                plan.push(list, varied(dispatch, target));
             }
         }
         let mut engine = target.load(Arc::new(plan))?;

@@ -20,7 +20,7 @@ pub fn data(name: &str) -> Option<PathBuf> {
 
 /// The adapter that runs without `--adapter`.
 pub fn gpu() -> Target {
-    Target::choose(None).expect("an adapter to test on")
+    Target::choose(None).expect("an adapter to test on").checked(true)
 }
 
 /// The adapter and the host engine.

@@ -8,6 +8,7 @@
 use crate::support::gpu;
 use shiftnet::data::synthetic;
 use shiftnet::engine::{Engine, Target};
+use shiftnet::kernels::choose::Choices;
 use shiftnet::kernels::{self, Access, Hyper, Step};
 use shiftnet::method::{InitName, Method, MethodName};
 use shiftnet::model::{Arch, Network, Options, Shortcut, state};
@@ -114,7 +115,7 @@ impl Pair {
             capabilities: target.capabilities(),
             train: true,
         };
-        let network = Network::compile(graph, options).expect("layers fit together");
+        let network = Network::compile_with(graph, options, target.choices()).expect("layers fit together");
         let mut gpu = target.load(network.plan.clone()).expect("small enough");
         let host = Target::twins().load(network.plan.clone()).expect("small enough");
         state::upload(gpu.as_mut(), &network, &state::initial(&network, InitName::Normal, 1)).expect("runs");
@@ -229,6 +230,19 @@ fn resnet8() {
     pair.step(2);
     pair.run(List::Evaluate);
     pair.assert_equal();
+}
+
+#[test]
+fn resnet8_by_other_variants() {
+    for name in ["registers", "tile"] {
+        let target = gpu().with_choices(Choices::forced(name).expect("a family of variants"));
+        let mut pair = Pair::new("resnet8", 32, [4, 4], &target);
+        let convolutions = || pair.network.chosen.values();
+        assert!(convolutions().count() > 10 && convolutions().all(|chosen| chosen.starts_with(name)));
+        pair.step(1);
+        pair.run(List::Evaluate);
+        pair.assert_equal();
+    }
 }
 
 /// Batch 2: in the last stage a batch norm sees 2 x 2 x 2 pixels.
