@@ -8,6 +8,7 @@ mod commands;
 mod errors;
 mod places;
 mod stops;
+mod variants;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -18,6 +19,8 @@ use tempfile::TempDir;
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_shiftnet"));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // No test depends on what an earlier run has kept.
+    command.env("SHIFTNET_CACHE", "");
     command
 }
 
