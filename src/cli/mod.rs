@@ -67,6 +67,7 @@ pub fn run() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("SHIFTNET_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("off"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing::info!("shiftnet {} starts", crate::VERSION);
     let result = match cli.command {
         Some(Command::Devices(args)) => devices::run(&args),
         Some(Command::Train(args)) => train::run(*args),

@@ -187,6 +187,7 @@ impl Target {
             Choice::Host => Ok(Box::new(host::HostEngine::new(plan, self.form)?)),
             Choice::Gpu(adapter) => {
                 let device = crate::gpu::Device::open(adapter, plan.largest_buffer(), self.limits)?;
+                tracing::info!("{} is open", adapter.info.name);
                 Ok(Box::new(gpu::GpuEngine::new(device, plan, self.shaders.clone())?))
             }
         }

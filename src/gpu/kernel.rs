@@ -76,6 +76,7 @@ impl Pipelines {
         if let Some(kept) = kept {
             kept.close();
         }
+        tracing::info!("{} pipelines are compiled", compiled.len());
         Pipelines { compiled: compiled.into_iter().collect(), shaders, kind }
     }
 
@@ -85,7 +86,7 @@ impl Pipelines {
     }
 }
 
-/// What a driver keeps of its compilations between runs.
+/// What a driver keeps of its compilations between runs: a checksum and its data.
 struct Kept {
     cache: wgpu::PipelineCache,
     directory: PathBuf,
@@ -101,9 +102,9 @@ impl Kept {
         }
         let directory = cache::directory()?;
         let file = format!("pipelines-{:08x}.bin", device.info.hash());
-        let before = cache::read(&directory, &file);
-        // SAFETY: the file holds what an earlier `get_data` gave. wgpu keeps a checksum and the driver's version with it, and
-        // takes nothing that does not match them.
+        let before = cache::read(&directory, &file).and_then(whole);
+        // SAFETY: by name and checksum the data is what an earlier `get_data` gave for this adapter and driver; wgpu's
+        // own header says whether it still is.
         let cache = unsafe {
             device.device.create_pipeline_cache(&wgpu::PipelineCacheDescriptor {
                 label: Some("shiftnet"),
@@ -117,9 +118,16 @@ impl Kept {
     fn close(self) {
         let Some(data) = self.cache.get_data() else { return };
         if self.before.as_ref() != Some(&data) {
-            cache::write(&self.directory, &self.file, &data);
+            let bytes = [&crc32fast::hash(&data).to_le_bytes()[..], &data].concat();
+            cache::write(&self.directory, &self.file, &bytes);
         }
     }
+}
+
+/// The data of a file that begins with its checksum; none where that is wrong.
+fn whole(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
+    let data = bytes.split_off(bytes.len().min(4));
+    (bytes == crc32fast::hash(&data).to_le_bytes()).then_some(data)
 }
 
 /// Bytes of a kernel's uniform: its parameters, rounded up to 16.
@@ -184,4 +192,22 @@ fn compile(device: &Device, shaders: &Shaders, key: &Key, cache: Option<&wgpu::P
         cache,
     });
     Pipeline { pipeline, layout }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kept_data_is_used_only_whole() {
+        let data = b"pipelines".to_vec();
+        let file = [&crc32fast::hash(&data).to_le_bytes()[..], &data].concat();
+        assert_eq!(whole(file.clone()), Some(data));
+        for i in 0..file.len() {
+            assert_eq!(whole(file[..i].to_vec()), None);
+            let mut flipped = file.clone();
+            flipped[i] ^= 4;
+            assert_eq!(whole(flipped), None);
+        }
+    }
 }

@@ -34,6 +34,7 @@ impl Setup {
     pub fn new(settings: Settings, target: Target) -> Result<Setup> {
         let source =
             Source::open(settings.dataset, settings.data.as_deref(), settings.seed, Need::TrainAndTest)?;
+        tracing::info!("the dataset is open");
         let train = data::first(&source.train, settings.limit);
         let test = data::first(&source.test, settings.limit_val);
         if train.len() < settings.batch_size {
@@ -57,6 +58,7 @@ impl Setup {
             target.choices(),
         )?;
         network.plan.check_limit(target.max_binding(), &target.info().name)?;
+        tracing::info!("{} is planned", settings.arch);
         Ok(Setup { settings, source, train, test, network, target, notes: vec![] })
     }
 

@@ -154,6 +154,7 @@ impl Trainer {
             self.engine.run(if micro == 0 { List::Backward } else { List::BackwardAdd })?;
         }
         self.engine.run(List::Update)?;
+        tracing::debug!("step {} is submitted", self.progress.step);
         self.report()?;
         self.clock.epoch_steps += 1;
         self.clock.add(began);
