@@ -1,7 +1,7 @@
 //! Whether a kernel computes what its CPU twin computes, before anybody asks how fast.
 //!
-//! The bound: an element that takes K operations, or sums K numbers, may differ by [`C`] K eps of the largest
-//! magnitude in its binding, and by at most [`MOST`] of that: rounding errors do not all have one sign.
+//! The bound: an element that takes K operations, or sums K numbers, may differ by `C` K eps of the largest
+//! magnitude in its binding, and by at most `MOST` of that: rounding errors do not all have one sign.
 
 use super::kernels::Case;
 use super::{Say, feed, network_with};

@@ -17,7 +17,7 @@ pub struct Change {
 }
 
 impl Change {
-    /// By more than the spread of either, and than [`LEAST`] of the old time.
+    /// By more than the spread of either, and than `LEAST` of the old time.
     pub fn is_slower(&self) -> bool {
         let noise = self.old.spread.max(self.new.spread).max(LEAST * self.old.median);
         let slower = self.new.median - self.old.median;

@@ -50,7 +50,7 @@ impl Runner {
     /// Loads `arch` with initial weights. For [`Work::Infer`] they are the discrete weights of the method.
     ///
     /// # Errors
-    /// [`Error::TooLarge`], [`Error::Adapter`] or [`Error::Gpu`] where it does not fit.
+    /// [`crate::Error::TooLarge`], [`crate::Error::Adapter`] or [`crate::Error::Gpu`] where it does not fit.
     pub fn load(arch: Arch, method: Method, batch: usize, work: Work, target: &Target) -> Result<Runner> {
         let (network, tensors) = match work {
             Work::Train => {
