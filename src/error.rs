@@ -37,6 +37,12 @@ pub enum Error {
          Use a smaller --batch-size, or cut the batch into micro-batches with --accumulate."
     )]
     TooLarge { buffer: String, needs: u64, limit: u64, adapter: String },
+    /// A kernel whose result is not its CPU twin's.
+    #[error(
+        "{kernel} of {layer} on {adapter} differs from its CPU twin: {problem}. Please report it, with the adapter and \
+         its driver; another --adapter may be right."
+    )]
+    Wrong { kernel: &'static str, layer: String, adapter: String, problem: String },
     #[error("{problem}. {remedy}")]
     Adapter { problem: String, remedy: String },
     /// Validation, out-of-memory and internal errors that the GPU reported, and device loss.

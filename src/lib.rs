@@ -1,5 +1,6 @@
 //! Trains and runs sign-sparse-shift (S³) low-bit networks on any GPU, with WGSL kernels through wgpu.
 
+pub mod bench;
 pub mod cache;
 pub mod cli;
 pub mod cpu;

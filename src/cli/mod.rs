@@ -1,5 +1,6 @@
 //! The command line: one file a command, with its arguments and what it does.
 
+pub mod bench;
 pub mod devices;
 pub mod eval;
 pub mod inspect;
@@ -33,12 +34,16 @@ enum Command {
     Inspect(inspect::Args),
     /// Write a run's report.html
     Report(report::Args),
+    /// Measure kernels, training steps and inference
+    Bench(bench::Args),
 }
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Done,
+    /// `bench --compare` found something slower: exit code 1.
+    Slower,
     /// By Ctrl-C, with everything saved: exit code 130.
     Interrupted,
 }
@@ -74,6 +79,7 @@ pub fn run() -> ExitCode {
         Some(Command::Eval(args)) => eval::run(&args),
         Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Report(args)) => report::run(&args),
+        Some(Command::Bench(args)) => bench::run(&args),
         None => command()
             .print_help()
             .map(|()| Outcome::Done)
@@ -81,6 +87,7 @@ pub fn run() -> ExitCode {
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Slower) => ExitCode::from(1),
         Ok(Outcome::Interrupted) => ExitCode::from(130),
         // The reader of our output has gone; there is nobody to tell.
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,

@@ -2,9 +2,13 @@
 
 use super::progress::{Progress, eprintln_lossy, human};
 use super::{Outcome, print, print_json};
+use crate::bench::profile;
 use crate::engine::Target;
+use crate::engine::profiled::Recorder;
 use crate::error::{Error, Result};
+use crate::gpu::AdapterInfo;
 use crate::kernels::choose::Choices;
+use crate::train::checkpoint::write_file;
 use crate::train::{Event, Flags, RunDir, Settings, Setup, Trainer};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,6 +58,11 @@ pub struct Args {
     #[arg(long)]
     dry_run: bool,
 
+    /// Tell where the time of a few steps goes, by kernel and layer; the trace (for chrome://tracing or Perfetto) goes
+    /// to FILE [default: profile.json in the run's directory]
+    #[arg(long, value_name = "FILE")]
+    profile: Option<Option<PathBuf>>,
+
     /// Print only errors
     #[arg(long)]
     quiet: bool,
@@ -73,14 +82,15 @@ pub fn run(args: Args) -> Result<Outcome> {
             )
         })?)),
     };
+    let recorder = Recorder::default();
     let trainer = match resume {
-        Some(run) => continue_run(&args, run)?,
-        None => new_run(&args)?,
+        Some(run) => continue_run(&args, run, &recorder)?,
+        None => new_run(&args, &recorder)?,
     };
-    match trainer {
-        Some((trainer, run)) => drive(trainer, &run, args.quiet, args.json),
-        None => Ok(Outcome::Done),
-    }
+    let Some((trainer, run)) = trainer else { return Ok(Outcome::Done) };
+    let profile =
+        args.profile.map(|file| Profile::new(&trainer, file.unwrap_or_else(|| run.trace()), recorder));
+    drive(trainer, &run, args.quiet, args.json, profile)
 }
 
 /// Says something to people.
@@ -90,7 +100,7 @@ fn say(args: &Args, line: &str) {
     }
 }
 
-fn new_run(args: &Args) -> Result<Option<(Trainer, RunDir)>> {
+fn new_run(args: &Args, recorder: &Recorder) -> Result<Option<(Trainer, RunDir)>> {
     let file = args.config.as_deref().map(Flags::read).transpose()?.unwrap_or_default();
     let settings = args.flags.clone().or(file).resolve()?;
     let out = args.out.clone().unwrap_or_else(|| default_out(&settings));
@@ -107,6 +117,7 @@ fn new_run(args: &Args) -> Result<Option<(Trainer, RunDir)>> {
     if args.autotune {
         setup = setup.autotuned()?;
     }
+    setup.recorder = args.profile.is_some().then(|| recorder.clone());
     announce(args, &setup);
     if args.dry_run {
         print(&crate::plan::print::plan(&setup.network.plan))?;
@@ -135,7 +146,7 @@ fn default_out(settings: &Settings) -> PathBuf {
         .expect("numbers do not end")
 }
 
-fn continue_run(args: &Args, run: RunDir) -> Result<Option<(Trainer, RunDir)>> {
+fn continue_run(args: &Args, run: RunDir, recorder: &Recorder) -> Result<Option<(Trainer, RunDir)>> {
     let config = run.config()?;
     let settings = extended(args, config.settings.clone())?;
     let name = args.adapter.clone().unwrap_or_else(|| config.adapter.name.clone());
@@ -150,7 +161,8 @@ fn continue_run(args: &Args, run: RunDir) -> Result<Option<(Trainer, RunDir)>> {
             ),
         );
     }
-    let setup = Setup::new(settings, target)?;
+    let mut setup = Setup::new(settings, target)?;
+    setup.recorder = args.profile.is_some().then(|| recorder.clone());
     announce(args, &setup);
     let (config, now) = (config, setup.config());
     let trainer = setup.resume(run.clone())?;
@@ -250,8 +262,43 @@ fn unmet(args: &Args, variant: &str) -> &'static str {
     if met { "" } else { " (the one asked for cannot do this here)" }
 }
 
+/// What `--profile` asks for.
+struct Profile {
+    recorder: Recorder,
+    adapter: AdapterInfo,
+    file: PathBuf,
+}
+
+impl Profile {
+    /// Steps to let pass first, and to record.
+    const WARM_UP: u64 = 3;
+    const STEPS: u64 = 3;
+
+    /// Begins to record `trainer`'s steps; fewer where it has fewer left.
+    fn new(trainer: &Trainer, file: PathBuf, recorder: Recorder) -> Profile {
+        let left = trainer.last_step().saturating_sub(trainer.progress().step);
+        let steps = left.min(Self::STEPS);
+        recorder.begin((left - steps).min(Self::WARM_UP), steps);
+        Profile { recorder, adapter: trainer.info().clone(), file }
+    }
+
+    /// Writes the trace and returns the tables, once all steps are recorded, or at the run's `end`.
+    fn take(&self, end: bool) -> Result<Option<String>> {
+        let Some(recording) = self.recorder.take(end) else { return Ok(None) };
+        let trace = profile::trace(&recording, &self.adapter);
+        write_file(&self.file, trace.to_string().as_bytes())?;
+        Ok(Some(format!("{}\nwrote {}", profile::tables(&recording), self.file.display())))
+    }
+}
+
 /// Consumes the run's events until it ends. A second Ctrl-C ends the program at once.
-fn drive(trainer: Trainer, run: &RunDir, quiet: bool, json: bool) -> Result<Outcome> {
+fn drive(
+    trainer: Trainer,
+    run: &RunDir,
+    quiet: bool,
+    json: bool,
+    profile: Option<Profile>,
+) -> Result<Outcome> {
     let began = std::time::Instant::now();
     let interrupt = trainer.interrupt();
     static TWICE: AtomicBool = AtomicBool::new(false);
@@ -271,6 +318,11 @@ fn drive(trainer: Trainer, run: &RunDir, quiet: bool, json: bool) -> Result<Outc
     let mut outcome = Outcome::Done;
     for event in trainer {
         let event = event?;
+        if let Some(profile) = &profile
+            && let Some(tables) = profile.take(matches!(event, Event::End { .. }))?
+        {
+            progress.say(&tables);
+        }
         match (&event, json) {
             (Event::Step(step), true) if !step.logged => {}
             (_, true) => print_json(&event)?,

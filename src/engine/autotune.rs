@@ -120,8 +120,8 @@ fn fastest(target: &Target, dispatch: &Dispatch) -> Result<&'static str> {
 
 /// Milliseconds of each of the `count` dispatches; by the host's clock where the adapter has none.
 fn milliseconds(engine: &mut dyn Engine, count: usize) -> Result<Vec<f64>> {
-    if let Some(times) = engine.profile(List::Forward)? {
-        return Ok(times);
+    if let Some(spans) = engine.profile(List::Forward)? {
+        return Ok(spans.iter().map(|span| span.ms).collect());
     }
     let time = |i| {
         let begin = Instant::now();

@@ -1,6 +1,6 @@
 //! The GPU engine: replays a plan's dispatches through wgpu.
 
-use super::{Engine, Read};
+use super::{Engine, Read, Span};
 use crate::error::{Error, Result};
 use crate::gpu::kernel::{Pipelines, Shaders, uniform_bytes};
 use crate::gpu::profile::Timer;
@@ -127,6 +127,32 @@ impl GpuEngine {
         self.device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
     }
 
+    /// Submits dispatches `range` of `list`, each between two timestamps; the last of them are in the encoder
+    /// that comes back.
+    fn encode_timed(
+        &mut self,
+        list: List,
+        range: Range<usize>,
+        timer: &Timer,
+    ) -> Result<wgpu::CommandEncoder> {
+        let mut encoder = self.encoder();
+        let mut flops = 0;
+        for (pass, i) in range.enumerate() {
+            if flops >= FLOPS_A_SUBMISSION {
+                let full = std::mem::replace(&mut encoder, self.encoder());
+                self.submit(full)?;
+                flops = 0;
+            }
+            let prepared = &self.lists[list as usize][i];
+            let timestamp_writes = Some(timer.writes(pass));
+            let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes };
+            encode(&mut encoder.begin_compute_pass(&descriptor), prepared);
+            flops += prepared.flops;
+        }
+        timer.resolve(&mut encoder);
+        Ok(encoder)
+    }
+
     /// Copies bytes of `buffer` to a buffer that the host can map, and maps it.
     fn download(
         &mut self,
@@ -224,20 +250,23 @@ impl Engine for GpuEngine {
         self.device.check()
     }
 
-    fn profile(&mut self, list: List) -> Result<Option<Vec<f64>>> {
-        let count = self.lists[list as usize].len();
-        let Some(timer) = Timer::new(&self.device, count) else { return Ok(None) };
-        let mut encoder = self.encoder();
-        for (i, prepared) in self.lists[list as usize].iter().enumerate() {
-            let timestamp_writes = Some(timer.writes(i));
-            let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes };
-            encode(&mut encoder.begin_compute_pass(&descriptor), prepared);
+    fn profile_part(&mut self, list: List, range: Range<usize>) -> Result<Option<Vec<Span>>> {
+        let mut ticks: Vec<u64> = Vec::with_capacity(2 * range.len());
+        let mut next = range.start;
+        while next < range.end {
+            let end = range.end.min(next + Timer::MOST);
+            let Some(timer) = Timer::new(&self.device, end - next) else { return Ok(None) };
+            let encoder = self.encode_timed(list, next..end, &timer)?;
+            let mut read = self.download(encoder, timer.resolved(), 0, (end - next) as u64 * 16)?;
+            self.poll(true)?;
+            let bytes = read.take()?.ok_or_else(|| Error::Gpu("timestamps could not be read".into()))?;
+            ticks.extend(bytemuck::pod_collect_to_vec::<u8, u64>(&bytes));
+            next = end;
         }
-        let ticks = timer.resolve(&mut encoder).clone();
-        let mut read = self.download(encoder, &ticks, 0, count as u64 * 16)?;
-        self.poll(true)?;
-        let bytes = read.take()?.ok_or_else(|| Error::Gpu("timestamps could not be read".into()))?;
-        Ok(Some(Timer::milliseconds(&self.device, &bytemuck::pod_collect_to_vec::<u8, u64>(&bytes))))
+        let times = Timer::milliseconds(&self.device, &ticks);
+        let first = times.first().map_or(0.0, |&[begin, _]| begin);
+        let span = |[begin, end]: [f64; 2]| Span { begin: begin - first, ms: (end - begin).max(0.0) };
+        Ok(Some(times.into_iter().map(span).collect()))
     }
 }
 
@@ -295,6 +324,8 @@ mod tests {
         let mut engine = engine.expect("it compiles");
         let times = engine.profile(List::Forward).expect("it runs");
         assert_eq!(times.is_some(), engine.device.timestamps);
-        assert!(times.is_none_or(|t| t.len() == 1 && t[0] > 0.0 && t[0] < 60_000.0));
+        assert!(
+            times.is_none_or(|t| t.len() == 1 && t[0].begin == 0.0 && t[0].ms > 0.0 && t[0].ms < 60_000.0)
+        );
     }
 }

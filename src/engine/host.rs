@@ -1,6 +1,6 @@
 //! The host engine: runs the kernels' CPU forms.
 
-use super::{Engine, Read};
+use super::{Engine, Read, Span};
 use crate::error::{Error, Result};
 use crate::gpu::AdapterInfo;
 use crate::kernels;
@@ -131,14 +131,15 @@ impl Engine for HostEngine {
         Ok(())
     }
 
-    fn profile(&mut self, list: List) -> Result<Option<Vec<f64>>> {
+    fn profile_part(&mut self, list: List, range: Range<usize>) -> Result<Option<Vec<Span>>> {
         let plan = self.plan.clone();
+        let start = std::time::Instant::now();
         let time = |dispatch| {
-            let begin = std::time::Instant::now();
+            let begin = start.elapsed().as_secs_f64() * 1e3;
             self.dispatch(dispatch);
-            begin.elapsed().as_secs_f64() * 1e3
+            Span { begin, ms: start.elapsed().as_secs_f64() * 1e3 - begin }
         };
-        Ok(Some(plan.list(list).iter().map(time).collect()))
+        Ok(Some(plan.list(list)[range].iter().map(time).collect()))
     }
 }
 

@@ -3,11 +3,12 @@
 pub mod autotune;
 pub mod gpu;
 pub mod host;
+pub mod profiled;
 
 use crate::error::{Error, Result};
-use crate::gpu::AdapterInfo;
 use crate::gpu::adapter::{self, Choice};
 use crate::gpu::kernel::Shaders;
+use crate::gpu::{AdapterInfo, ceilings};
 use crate::kernels::choose::Choices;
 use crate::plan::{AdapterKind, Capabilities, List, Plan, View};
 use futures::channel::oneshot;
@@ -37,8 +38,15 @@ pub trait Engine: Send {
     /// Lets reads finish; with `wait`, blocks until all that was submitted has run.
     fn poll(&mut self, wait: bool) -> Result<()>;
 
-    /// Milliseconds of each dispatch of `list`, run once; `None` where there is no clock for it.
-    fn profile(&mut self, list: List) -> Result<Option<Vec<f64>>>;
+    /// Runs dispatches `range` of `list` in order and waits for them: when each ran. `None`, with nothing run,
+    /// where the adapter has no clock for it.
+    fn profile_part(&mut self, list: List, range: Range<usize>) -> Result<Option<Vec<Span>>>;
+
+    /// [`Engine::profile_part`] of all of `list`.
+    fn profile(&mut self, list: List) -> Result<Option<Vec<Span>>> {
+        let len = self.plan().list(list).len();
+        self.profile_part(list, 0..len)
+    }
 
     /// Runs all of `list`.
     fn run(&mut self, list: List) -> Result<()> {
@@ -57,6 +65,14 @@ pub trait Engine: Send {
     fn fetch_f32(&mut self, view: View) -> Result<Vec<f32>> {
         Ok(bytemuck::pod_collect_to_vec(&self.fetch(view)?))
     }
+}
+
+/// When a dispatch ran, in milliseconds: its begin, after that of the first dispatch profiled with it, and its
+/// duration.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Span {
+    pub begin: f64,
+    pub ms: f64,
 }
 
 /// A read under way.
@@ -175,6 +191,17 @@ impl Target {
     /// The largest binding, in bytes.
     pub fn max_binding(&self) -> u64 {
         self.capabilities().max_binding
+    }
+
+    /// The measured ceilings of a GPU; `None` for the host engine.
+    ///
+    /// # Errors
+    /// As [`ceilings::measure`].
+    pub fn rates(&self) -> Result<Option<ceilings::Rates>> {
+        match &self.choice {
+            Choice::Host => Ok(None),
+            Choice::Gpu(adapter) => ceilings::measure(adapter).map(Some),
+        }
     }
 
     /// Opens the adapter and loads `plan` onto it.

@@ -29,6 +29,16 @@ impl Device {
     /// # Errors
     /// [`Error::Adapter`] where the device cannot be opened.
     pub fn open(adapter: &Adapter, largest_binding: u64, limits: Limits) -> Result<Device> {
+        Device::open_with(adapter, largest_binding, limits, wgpu::Features::empty())
+    }
+
+    /// [`Device::open`] with further features that the adapter has.
+    pub(crate) fn open_with(
+        adapter: &Adapter,
+        largest_binding: u64,
+        limits: Limits,
+        further: wgpu::Features,
+    ) -> Result<Device> {
         let mut required = wgpu::Limits::defaults();
         let available = adapter.inner.limits();
         if limits == Limits::Needed {
@@ -45,7 +55,7 @@ impl Device {
         let features = features & adapter.inner.features();
         let (device, queue) = pollster::block_on(adapter.inner.request_device(&wgpu::DeviceDescriptor {
             label: Some("shiftnet"),
-            required_features: features,
+            required_features: features | further,
             required_limits: required,
             ..Default::default()
         }))

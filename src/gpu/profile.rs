@@ -42,15 +42,22 @@ impl Timer {
         }
     }
 
-    /// Resolves the queries at the end of `encoder`; the buffer then holds begin and end ticks as u64.
-    pub fn resolve(&self, encoder: &mut wgpu::CommandEncoder) -> &wgpu::Buffer {
+    /// Resolves the queries at the end of `encoder`, into [`Timer::resolved`].
+    pub fn resolve(&self, encoder: &mut wgpu::CommandEncoder) {
         encoder.resolve_query_set(&self.queries, 0..2 * self.passes, &self.resolved, 0);
+    }
+
+    /// Begin and end ticks of each pass as u64, once what was resolved has run.
+    pub fn resolved(&self) -> &wgpu::Buffer {
         &self.resolved
     }
 
-    /// Milliseconds of each pass, from the resolved ticks.
-    pub fn milliseconds(device: &Device, ticks: &[u64]) -> Vec<f64> {
-        let period = f64::from(device.queue.get_timestamp_period());
-        ticks.chunks_exact(2).map(|t| t[1].saturating_sub(t[0]) as f64 * period / 1e6).collect()
+    /// Begin and end of each pass in milliseconds, from its ticks.
+    pub fn milliseconds(device: &Device, ticks: &[u64]) -> Vec<[f64; 2]> {
+        let ms = f64::from(device.queue.get_timestamp_period()) / 1e6;
+        let first = ticks.iter().copied().min().unwrap_or(0);
+        // Small numbers first: ticks since a machine's start have more digits than an f64.
+        let since = |tick: u64| (tick - first) as f64 * ms;
+        ticks.chunks_exact(2).map(|pair| [since(pair[0]), since(pair[1])]).collect()
     }
 }

@@ -6,6 +6,7 @@ mod metrics;
 mod page;
 mod plots;
 mod samples;
+pub mod sheet;
 
 use crate::error::{Error, Result};
 use crate::train::RunDir;

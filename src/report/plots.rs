@@ -200,22 +200,41 @@ impl LineChart<'_> {
         let mut chart = frame(area, NUMBERS, Axis::counts(last), Axis::numbers(self.y_range.clone(), 5));
         let mut style = chart.configure_mesh();
         mesh(&mut style).disable_x_mesh().x_desc("step").y_desc(self.y_unit).draw().expect(INFALLIBLE);
-        for line in &self.lines {
-            let clip = |y: f64| y.clamp(self.y_range.start, self.y_range.end);
-            let finite = line.points.iter().filter(|(_, y)| y.is_finite());
-            let points: Vec<(f64, f64)> = finite.map(|&(x, y)| (x, clip(y))).collect();
-            if points.len() <= FEW && line.dots {
-                let dot = |&point| Circle::new(point, fine(line.width + 0.7), line.ink.key().filled());
-                chart.draw_series(points.iter().map(dot)).expect(INFALLIBLE);
-            }
-            let style = line.ink.key().mix(line.opacity).stroke_width(fine(line.width));
-            chart.draw_series(std::iter::once(PathElement::new(points, style))).expect(INFALLIBLE);
-        }
+        self.lines.iter().for_each(|line| curve(&mut chart, line, &self.y_range));
         if let Some((point, ink)) = self.mark {
             let ring = Circle::new(point, fine(5.0), ink.key().stroke_width(fine(1.5)));
             chart.draw_series(std::iter::once(ring)).expect(INFALLIBLE);
         }
     }
+}
+
+/// Draws `line`; what is outside `y_range` lies on its edge.
+fn curve(chart: &mut Chart, line: &Line, y_range: &Range<f64>) {
+    let finite = line.points.iter().filter(|(_, y)| y.is_finite());
+    let points: Vec<(f64, f64)> = finite.map(|&(x, y)| (x, y.clamp(y_range.start, y_range.end))).collect();
+    if points.len() <= FEW && line.dots {
+        let dot = |&point| Circle::new(point, fine(line.width + 0.7), line.ink.key().filled());
+        chart.draw_series(points.iter().map(dot)).expect(INFALLIBLE);
+    }
+    let style = line.ink.key().mix(line.opacity).stroke_width(fine(line.width));
+    chart.draw_series(std::iter::once(PathElement::new(points, style))).expect(INFALLIBLE);
+}
+
+/// A curve over `names` side by side, the first at x = 0.5, as an SVG element.
+pub fn over_names(
+    label: &str,
+    [x_unit, y_unit]: [&str; 2],
+    names: &[&str],
+    y_range: Range<f64>,
+    line: &Line,
+) -> String {
+    svg(label, HEIGHT.into(), |area| {
+        let (x, y) = (Axis::names(names.iter().copied()), Axis::numbers(y_range.clone(), 5));
+        let mut chart = frame(area, NUMBERS, x, y);
+        let mut style = chart.configure_mesh();
+        mesh(&mut style).disable_x_mesh().x_desc(x_unit).y_desc(y_unit).draw().expect(INFALLIBLE);
+        curve(&mut chart, line, &y_range);
+    })
 }
 
 /// A bar for each of `names`, with its share of the weights above it.

@@ -44,6 +44,11 @@ impl RunDir {
         self.path.join("metrics.jsonl")
     }
 
+    /// Where `train --profile` writes its trace.
+    pub fn trace(&self) -> PathBuf {
+        self.path.join("profile.json")
+    }
+
     fn config_path(&self) -> PathBuf {
         self.path.join("config.toml")
     }
@@ -67,7 +72,7 @@ impl RunDir {
                     self.path.display()
                 )));
             }
-            for path in [self.last(), self.best(), self.metrics(), self.config_path()] {
+            for path in [self.last(), self.best(), self.metrics(), self.trace(), self.config_path()] {
                 match std::fs::remove_file(&path) {
                     Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                         return Err(Error::io("remove", path, e));

@@ -5,6 +5,7 @@ use super::run_dir::{Config, RunDir};
 use super::settings::{Augment, Settings};
 use super::trainer::{Trainer, Work};
 use crate::data::{self, Dataset, Need, Source};
+use crate::engine::profiled::{Profiled, Recorder};
 use crate::engine::{Target, autotune};
 use crate::error::{Error, Result};
 use crate::kernels::choose::Choices;
@@ -24,6 +25,8 @@ pub struct Setup {
     pub target: Target,
     /// What there is to say about how variants were chosen.
     pub notes: Vec<String>,
+    /// Records some of the trainer's steps, where it is there.
+    pub recorder: Option<Recorder>,
 }
 
 impl Setup {
@@ -59,7 +62,7 @@ impl Setup {
         )?;
         network.plan.check_limit(target.max_binding(), &target.info().name)?;
         tracing::info!("{} is planned", settings.arch);
-        Ok(Setup { settings, source, train, test, network, target, notes: vec![] })
+        Ok(Setup { settings, source, train, test, network, target, notes: vec![], recorder: None })
     }
 
     /// Plans again with what measures fastest on the adapter; see [`autotune::measure`].
@@ -169,6 +172,9 @@ impl Setup {
         let steps_per_epoch = self.steps_per_epoch();
         let mut engine = self.target.load(self.network.plan.clone())?;
         state::upload(engine.as_mut(), &self.network, tensors)?;
+        if let Some(recorder) = self.recorder {
+            engine = Box::new(Profiled::new(engine, recorder));
+        }
         let work = Work {
             augment: self.settings.augment == Augment::Standard,
             settings: self.settings,

@@ -9,6 +9,7 @@ use super::settings::Settings;
 use crate::data::{Batch, Dataset, Loader};
 use crate::engine::{Engine, Read};
 use crate::error::{Error, Result};
+use crate::gpu::AdapterInfo;
 use crate::kernels::{Step, softmax_cross_entropy};
 use crate::model::{Network, state};
 use crate::plan::List;
@@ -121,6 +122,11 @@ impl Trainer {
 
     pub fn network(&self) -> &Network {
         &self.work.network
+    }
+
+    /// What runs.
+    pub fn info(&self) -> &AdapterInfo {
+        self.engine.info()
     }
 
     pub fn engine(&mut self) -> &mut dyn Engine {

@@ -4,7 +4,7 @@ use super::checkpoint::Progress;
 use super::events::{self, Event};
 use super::trainer::{Trainer, Work};
 use super::{Flags, Setup};
-use crate::engine::{Engine, Read, Target, host::HostEngine};
+use crate::engine::{Engine, Read, Span, Target, host::HostEngine};
 use crate::error::Result;
 use crate::gpu::AdapterInfo;
 use crate::model::state;
@@ -52,8 +52,8 @@ impl Engine for Late {
         Ok(())
     }
 
-    fn profile(&mut self, list: List) -> Result<Option<Vec<f64>>> {
-        self.inner.profile(list)
+    fn profile_part(&mut self, list: List, range: Range<usize>) -> Result<Option<Vec<Span>>> {
+        self.inner.profile_part(list, range)
     }
 }
 

@@ -1,0 +1,160 @@
+//! Records as text for people.
+
+use super::record::{Bound, Ceilings, KernelTimes, Phases, RunTimes, ScalePoint};
+
+/// Rows under a head, columns as wide as their widest cell; the first `left` columns are text, the others numbers.
+pub fn columns(head: &[&str], left: usize, rows: &[Vec<String>]) -> String {
+    let length = |text: &str| text.chars().count();
+    let width = |i: usize| rows.iter().map(|row| length(&row[i])).chain([length(head[i])]).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let cell = |(i, text): (usize, &str)| {
+            let width = widths[i];
+            if i < left { format!("{text:width$}") } else { format!("{text:>width$}") }
+        };
+        cells.enumerate().map(cell).collect::<Vec<_>>().join("  ").trim_end().to_string()
+    };
+    let rows = rows.iter().map(|row| line(&mut row.iter().map(String::as_str)));
+    std::iter::once(line(&mut head.iter().copied())).chain(rows).collect::<Vec<_>>().join("\n")
+}
+
+/// The ceilings, one a line.
+pub fn ceilings(c: &Ceilings) -> String {
+    let mut lines = vec![
+        ("copy".to_string(), c.copy_gb_per_s, "GB/s"),
+        ("f32 multiply-add".into(), c.fma_f32_gflop_per_s, "GFLOP/s"),
+    ];
+    lines.extend(c.fma_f16_gflop_per_s.map(|rate| ("f16 multiply-add".into(), rate, "GFLOP/s")));
+    lines.extend(c.dot4i8_gop_per_s.map(|rate| ("dot4I8Packed".into(), rate, "GOP/s")));
+    let gemm = format!("f32 1024x1024 matrix product ({})", c.gemm_kernel);
+    lines.push((gemm, c.gemm_f32_gflop_per_s, "GFLOP/s"));
+    let row = |(name, rate, unit): (String, f64, &str)| vec![name, unit.to_string(), number(rate)];
+    let rows: Vec<_> = lines.into_iter().map(row).collect();
+    columns(&["ceilings", "", ""], 2, &rows)
+}
+
+/// Kernels at their shapes.
+pub fn kernels(kernels: &[KernelTimes]) -> String {
+    let head = [
+        "kernel", "layer", "shape", "a step", "of it", "ms", "+-", "n", "GFLOP/s", "GB/s", "ceiling",
+        "of that",
+    ];
+    let row = |k: &KernelTimes| {
+        let name =
+            if k.variant.is_empty() { k.kernel.clone() } else { format!("{} {}", k.kernel, k.variant) };
+        let bound = match (k.bound, k.share_of_gemm) {
+            (Bound::Memory, _) => "copy".to_string(),
+            (Bound::Compute, None) => "FMA".into(),
+            (Bound::Compute, Some(share)) => format!("FMA, {} of GEMM", percent(share)),
+        };
+        vec![
+            if k.checked { name } else { format!("{name} (unchecked)") },
+            k.layer.clone(),
+            k.shape.clone(),
+            k.count.to_string(),
+            format!("{:.1} %", 100.0 * k.share_of_step),
+            number(k.ms.median),
+            number(k.ms.spread),
+            k.ms.samples.to_string(),
+            number(k.gflop_per_s),
+            number(k.gb_per_s),
+            bound,
+            percent(k.share),
+        ]
+    };
+    columns(&head, 3, &kernels.iter().map(row).collect::<Vec<_>>())
+}
+
+/// Training steps or evaluations.
+pub fn runs(what: &str, runs: &[RunTimes]) -> String {
+    let head = [
+        what,
+        "method",
+        "batch",
+        "images/s",
+        "ms",
+        "+-",
+        "n",
+        "GFLOP/s",
+        "forward",
+        "backward",
+        "update",
+        "host",
+        "over fp32",
+    ];
+    let row = |r: &RunTimes| {
+        let method =
+            if r.method == "fp32" { r.method.clone() } else { format!("{} {}-bit", r.method, r.bits) };
+        let phase = |of: fn(&Phases) -> f64| r.phases_ms.as_ref().map_or("-".into(), |p| number(of(p)));
+        vec![
+            r.arch.clone(),
+            method,
+            r.batch.to_string(),
+            number(r.images_per_s),
+            number(r.ms.median),
+            number(r.ms.spread),
+            r.ms.samples.to_string(),
+            number(r.gflop_per_s),
+            phase(|p| p.forward),
+            phase(|p| p.backward),
+            phase(|p| p.update),
+            phase(|p| p.host),
+            r.time_over_fp32.map_or("-".into(), |ratio| format!("{ratio:.3}")),
+        ]
+    };
+    columns(&head, 2, &runs.iter().map(row).collect::<Vec<_>>())
+}
+
+/// Training at several sizes.
+pub fn scale(points: &[ScalePoint]) -> String {
+    let head =
+        ["against", "network", "bits", "batch", "images/s", "ms", "+-", "n", "plan MiB", "resident MiB"];
+    let mebibytes = |bytes: u64| number(bytes as f64 / f64::from(1 << 20));
+    let row = |p: &ScalePoint| {
+        vec![
+            p.sweep.clone(),
+            p.arch.clone(),
+            p.bits.to_string(),
+            p.batch.to_string(),
+            number(p.images_per_s),
+            number(p.ms.median),
+            number(p.ms.spread),
+            p.ms.samples.to_string(),
+            mebibytes(p.plan_bytes),
+            p.resident_bytes.map_or("-".into(), mebibytes),
+        ]
+    };
+    columns(&head, 2, &points.iter().map(row).collect::<Vec<_>>())
+}
+
+/// Three or four digits that count.
+pub fn number(value: f64) -> String {
+    match value.abs() {
+        v if v >= 100.0 || v == 0.0 => format!("{value:.0}"),
+        v if v >= 10.0 => format!("{value:.1}"),
+        v if v >= 1.0 => format!("{value:.2}"),
+        v if v >= 0.001 => format!("{value:.4}"),
+        _ => format!("{value:.1e}"),
+    }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.0} %", 100.0 * share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned() {
+        let rows = [vec!["a".to_string(), "1".into()], vec!["±bcd".into(), "22.5".into()]];
+        assert_eq!(columns(&["name", "ms"], 1, &rows), "name    ms\na        1\n±bcd  22.5");
+    }
+
+    #[test]
+    fn numbers_keep_their_digits() {
+        let texts = [0.0, 12345.6, 12.34, 1.234, 0.01234, 0.00001234].map(number);
+        assert_eq!(texts, ["0", "12346", "12.3", "1.23", "0.0123", "1.2e-5"]);
+    }
+}

@@ -1,0 +1,89 @@
+//! Several charts as one SVG file, to be looked at alone.
+
+use super::ink::Ink;
+use super::page::escape;
+use super::plots::{self, HEIGHT, Line, WIDTH, range_of};
+use std::fmt::Write;
+
+/// A chart of one curve over things side by side.
+#[derive(Clone, Debug)]
+pub struct Panel {
+    pub title: String,
+    pub x_unit: String,
+    pub y_unit: String,
+    /// What stands at the x axis, and the value there.
+    pub points: Vec<(String, f64)>,
+}
+
+/// Units above a chart, for its title.
+const TITLE: u32 = 26;
+const MARGIN: u32 = 12;
+const COLUMNS: usize = 3;
+
+/// `panels` in rows of three under `title`. The file has its own colours, by day and by night.
+pub fn svg(title: &str, panels: &[Panel]) -> String {
+    let rows = panels.len().div_ceil(COLUMNS) as u32;
+    let columns = panels.len().clamp(1, COLUMNS) as u32;
+    let (width, height) = (columns * WIDTH + 2 * MARGIN, rows * (HEIGHT + TITLE) + TITLE + 2 * MARGIN);
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\">\n\
+         <style>{}</style>\n<rect width=\"{width}\" height=\"{height}\" style=\"fill:var(--card)\"/>\n",
+        colours()
+    );
+    text(&mut svg, [MARGIN, MARGIN + 14], 15, title);
+    for (i, panel) in panels.iter().enumerate() {
+        let (column, row) = ((i % COLUMNS) as u32, (i / COLUMNS) as u32);
+        let (x, y) = (MARGIN + column * WIDTH, MARGIN + TITLE + row * (HEIGHT + TITLE));
+        text(&mut svg, [x + 54, y + 18], 13, &panel.title);
+        let place = format!("<svg x=\"{x}\" y=\"{}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" ", y + TITLE);
+        svg += &chart(panel).replacen("<svg ", &place, 1);
+        svg.push('\n');
+    }
+    svg + "</svg>\n"
+}
+
+fn chart(panel: &Panel) -> String {
+    let places = panel.points.iter().enumerate();
+    let points = places.map(|(i, &(_, y))| (i as f64 + 0.5, y)).collect();
+    let line = Line { points, ink: Ink::Series(0), opacity: 1.0, width: 1.8, dots: true };
+    let names: Vec<&str> = panel.points.iter().map(|(name, _)| name.as_str()).collect();
+    let y_range = range_of(panel.points.iter().map(|p| p.1), true);
+    plots::over_names(&panel.title, [&panel.x_unit, &panel.y_unit], &names, y_range, &line)
+}
+
+fn text(svg: &mut String, [x, y]: [u32; 2], size: u32, text: &str) {
+    let text = escape(text);
+    writeln!(svg, "<text x=\"{x}\" y=\"{y}\" font-size=\"{size}\" style=\"fill:var(--text)\">{text}</text>")
+        .expect("a string takes everything");
+}
+
+/// The part of the page's style sheet that names the colours.
+fn colours() -> &'static str {
+    let style = include_str!("style.css");
+    style.split_once("* {").map_or(style, |(colours, _)| colours)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_panel_has_its_place_and_colours() {
+        let panel = |title: &str| Panel {
+            title: title.into(),
+            x_unit: "batch".into(),
+            y_unit: "images/s".into(),
+            points: vec![("8".into(), 3.0), ("16".into(), 4.0)],
+        };
+        let drawn = svg("a < b", &["one", "two", "three", "four"].map(panel));
+        assert!(drawn.starts_with("<svg xmlns") && drawn.ends_with("</svg>\n"));
+        assert_eq!(drawn.matches("<svg ").count(), 5);
+        assert_eq!(drawn.matches("<circle").count(), 8);
+        assert!(drawn.contains("a &lt; b") && drawn.contains("images/s"), "{drawn}");
+        for variable in ["--card", "--text", "--muted", "--grid", "--series0"] {
+            assert!(drawn.contains(&format!("var({variable})")), "{variable} is used");
+            assert!(colours().contains(&format!("{variable}:")), "{variable} is there");
+        }
+        assert!(!colours().contains("body"));
+    }
+}
