@@ -11,12 +11,17 @@ mod tests;
 mod tile;
 mod window;
 
+pub mod batch_norm;
+pub mod batch_norm_backward;
+pub mod batch_norm_backward_reduce;
 pub mod conv2d_forward;
 pub mod conv2d_input_grad;
 pub mod conv2d_weight_grad;
+pub mod s3_update;
+pub mod sgd;
+pub mod sum_partials;
 
 pub use crate::reference::{
-    add, augment, batch_norm, batch_norm_backward, batch_norm_backward_reduce, global_avg_pool,
-    global_avg_pool_backward, linear, linear_input_grad, linear_weight_grad, max_pool, max_pool_backward, s3_update,
-    sgd, shortcut_a, shortcut_a_backward, softmax_cross_entropy, sum_partials,
+    add, augment, global_avg_pool, global_avg_pool_backward, linear, linear_input_grad, linear_weight_grad, max_pool,
+    max_pool_backward, shortcut_a, shortcut_a_backward, softmax_cross_entropy,
 };
