@@ -11,17 +11,24 @@ mod tests;
 mod tile;
 mod window;
 
+pub mod add;
 pub mod batch_norm;
 pub mod batch_norm_backward;
 pub mod batch_norm_backward_reduce;
 pub mod conv2d_forward;
 pub mod conv2d_input_grad;
 pub mod conv2d_weight_grad;
+pub mod global_avg_pool;
+pub mod global_avg_pool_backward;
+pub mod linear;
+pub mod linear_input_grad;
+pub mod linear_weight_grad;
+pub mod max_pool;
+pub mod max_pool_backward;
 pub mod s3_update;
 pub mod sgd;
+pub mod shortcut_a;
+pub mod shortcut_a_backward;
 pub mod sum_partials;
 
-pub use crate::reference::{
-    add, augment, global_avg_pool, global_avg_pool_backward, linear, linear_input_grad, linear_weight_grad, max_pool,
-    max_pool_backward, shortcut_a, shortcut_a_backward, softmax_cross_entropy,
-};
+pub use crate::reference::{augment, softmax_cross_entropy};
