@@ -32,7 +32,8 @@ pub fn batch_norm(
         merge(p, partial, running, stats);
     }
     let (mean, variance) = if batch { stats } else { running }.split_at(columns);
-    let scale = |(&gamma, &variance): (&f32, &f32)| (f64::from(gamma) / (f64::from(variance) + EPS).sqrt()) as f32;
+    let scale =
+        |(&gamma, &variance): (&f32, &f32)| (f64::from(gamma) / (f64::from(variance) + EPS).sqrt()) as f32;
     let scale: Vec<f32> = gamma.iter().zip(variance).map(scale).collect();
     let size = task(columns);
     y.par_chunks_mut(size).enumerate().for_each(|(i, y)| {
@@ -49,7 +50,10 @@ fn merge(p: &Params, partial: &[f32], running: &mut [f32], stats: &mut [f32]) {
     let count = f64::from(p.rows);
     let chunks = || {
         let rows = |i: usize| f64::from(p.chunk.min(p.rows - i as u32 * p.chunk));
-        partial.chunks_exact(2 * columns).enumerate().map(move |(i, chunk)| (rows(i), chunk.split_at(columns)))
+        partial
+            .chunks_exact(2 * columns)
+            .enumerate()
+            .map(move |(i, chunk)| (rows(i), chunk.split_at(columns)))
     };
     let mut mean = vec![0.0f64; columns];
     for (rows, (means, _)) in chunks() {
@@ -85,14 +89,14 @@ vectorized! {
         y: &mut [f32],
     ) {
         match mean.len() % LANES {
-            0 => normalize_lanes::<FMA, LANES>(x, residual, [mean, scale, beta], relu, y),
-            _ => normalize_lanes::<FMA, 4>(x, residual, [mean, scale, beta], relu, y),
+            0 => normalize_lanes::<LANES>(x, residual, [mean, scale, beta], relu, y),
+            _ => normalize_lanes::<4>(x, residual, [mean, scale, beta], relu, y),
         }
     }
 }
 
 #[inline(always)]
-fn normalize_lanes<const FMA: bool, const W: usize>(
+fn normalize_lanes<const W: usize>(
     x: &[f32],
     residual: Option<&[f32]>,
     channels: [&[f32]; 3],

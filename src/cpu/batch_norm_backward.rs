@@ -52,14 +52,14 @@ vectorized! {
     /// dx (rows, C) = (dy - shift - (x - mean) * slope) * scale.
     fn apply(x: &[f32], dy: &[f32], channels: [&[f32]; 4], dx: &mut [f32]) {
         match channels[0].len() % LANES {
-            0 => apply_lanes::<FMA, LANES>(x, dy, channels, dx),
-            _ => apply_lanes::<FMA, 4>(x, dy, channels, dx),
+            0 => apply_lanes::<LANES>(x, dy, channels, dx),
+            _ => apply_lanes::<4>(x, dy, channels, dx),
         }
     }
 }
 
 #[inline(always)]
-fn apply_lanes<const FMA: bool, const W: usize>(x: &[f32], dy: &[f32], channels: [&[f32]; 4], dx: &mut [f32]) {
+fn apply_lanes<const W: usize>(x: &[f32], dy: &[f32], channels: [&[f32]; 4], dx: &mut [f32]) {
     let [mean, shift, slope, scale] = channels.map(|values| values.as_chunks::<W>().0);
     let width = mean.len();
     let [x, dy] = [x, dy].map(|values| values.as_chunks::<W>().0.chunks_exact(width));

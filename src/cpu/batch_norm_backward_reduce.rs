@@ -1,5 +1,6 @@
 //! Batch-norm gradients, first stage.
 
+use super::batch_norm::task;
 use super::lanes::LANES;
 use crate::kernels::batch_norm::EPS;
 use crate::kernels::batch_norm_backward_reduce::Params;
@@ -22,20 +23,29 @@ pub fn batch_norm_backward_reduce(
     let columns = p.quads as usize * 4;
     let size = p.chunk as usize * columns;
     let (mean, variance) = stats.split_at(columns);
-    dy.par_chunks_mut(size).zip(partial.par_chunks_mut(2 * columns)).enumerate().for_each(|(i, (dy, out))| {
-        let mut sums = vec![0.0; 2 * columns];
-        let run = RUN * columns;
-        for (j, dy) in dy.chunks_mut(run).enumerate() {
-            let range = i * size + j * run..i * size + j * run + dy.len();
-            let second = (p.second == 1).then(|| &second[range.clone()]);
-            let y = (p.relu == 1).then(|| &y[range.clone()]);
-            gather(&x[range], mean, y, second, dy, &mut sums);
-        }
-        for c in 0..columns {
-            out[c] = sums[c] as f32;
-            out[columns + c] = (sums[columns + c] / (f64::from(variance[c]) + EPS).sqrt()) as f32;
-        }
-    });
+    dy.par_chunks_mut(size).zip(partial.par_chunks_mut(2 * columns)).enumerate().for_each(
+        |(i, (dy, out))| {
+            let begin = i * size;
+            let part = |(j, dy): (usize, &mut [f32])| {
+                let begin = begin + j * task(columns);
+                let mut sums = vec![0.0; 2 * columns];
+                for (j, dy) in dy.chunks_mut(RUN * columns).enumerate() {
+                    let begin = begin + j * RUN * columns;
+                    let range = begin..begin + dy.len();
+                    let second = (p.second == 1).then(|| &second[range.clone()]);
+                    let y = (p.relu == 1).then(|| &y[range.clone()]);
+                    gather(&x[range], mean, y, second, dy, &mut sums);
+                }
+                sums
+            };
+            let parts: Vec<Vec<f64>> = dy.par_chunks_mut(task(columns)).enumerate().map(part).collect();
+            let sum = |c: usize| parts.iter().map(|sums| sums[c]).sum::<f64>();
+            for c in 0..columns {
+                out[c] = sum(c) as f32;
+                out[columns + c] = (sum(columns + c) / (f64::from(variance[c]) + EPS).sqrt()) as f32;
+            }
+        },
+    );
 }
 
 vectorized! {
@@ -51,11 +61,11 @@ vectorized! {
         let columns = mean.len();
         let mut c = 0;
         while c + LANES <= columns {
-            gather_lanes::<FMA, LANES>(x, mean, y, second, dy, c, sums);
+            gather_lanes::<LANES>(x, mean, y, second, dy, c, sums);
             c += LANES;
         }
         while c < columns {
-            gather_lanes::<FMA, 4>(x, mean, y, second, dy, c, sums);
+            gather_lanes::<4>(x, mean, y, second, dy, c, sums);
             c += 4;
         }
     }
@@ -63,7 +73,7 @@ vectorized! {
 
 /// The `W` columns from `c` on.
 #[inline(always)]
-fn gather_lanes<const FMA: bool, const W: usize>(
+fn gather_lanes<const W: usize>(
     x: &[f32],
     mean: &[f32],
     y: Option<&[f32]>,

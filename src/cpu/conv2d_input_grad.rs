@@ -118,10 +118,11 @@ impl Task<'_> {
             pixels.clear();
             for row in (row_taps.parity..rows).step_by(stride) {
                 let from = corner + row / stride * window.pitch();
-                pixels.extend((columns.parity..w).step_by(stride).map(|column| Pixel {
-                    from: from + column / stride * k,
-                    to: (row * w + column) * c,
-                }));
+                pixels.extend(
+                    (columns.parity..w)
+                        .step_by(stride)
+                        .map(|column| Pixel { from: from + column / stride * k, to: (row * w + column) * c }),
+                );
             }
             correlate(dy, pixels, window.pitch(), columns.count * k, weights, dx);
         }

@@ -4,6 +4,9 @@
 //! Sums are of f32 in short runs, which are added to each other; what is cut for the cores is cut by the shapes alone,
 //! so that results do not depend on the number of threads.
 
+// What the compiler vectorizes best: loops of constant length by index over arrays of that length.
+#![allow(clippy::needless_range_loop)]
+
 #[macro_use]
 mod lanes;
 #[cfg(test)]

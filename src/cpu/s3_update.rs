@@ -58,7 +58,7 @@ vectorized! {
     fn move_latents(p: &Params, lr: f32, task: &mut Task, flipped: &mut [u32]) {
         let (w, _) = task.w.as_chunks_mut::<LANES>();
         for (i, (w, g)) in w.iter_mut().zip(task.dw.as_chunks::<LANES>().0).enumerate() {
-            let (new, flips) = sixteen::<FMA>(p, lr, g, i * LANES, &mut task.planes);
+            let (new, flips) = sixteen(p, lr, g, i * LANES, &mut task.planes);
             *w = new;
             flipped[i * LANES / 64] += flips;
         }
@@ -85,7 +85,7 @@ fn power(x: f32) -> f32 {
 
 /// The new weights of the 16 from `at`, and how many signs changed. The same operations in the same order as the twin.
 #[inline(always)]
-fn sixteen<const FMA: bool>(
+fn sixteen(
     p: &Params,
     lr: f32,
     g: &Lanes,
@@ -93,7 +93,8 @@ fn sixteen<const FMA: bool>(
     planes: &mut [(&mut [f32], &mut [f32])],
 ) -> (Lanes, u32) {
     let gates = planes.len() - 2;
-    let read = |plane: &(&mut [f32], &mut [f32])| -> Lanes { *plane.0[at..].first_chunk().expect("whole blocks") };
+    let read =
+        |plane: &(&mut [f32], &mut [f32])| -> Lanes { *plane.0[at..].first_chunk().expect("whole blocks") };
     // S_0 ... S_T of the old latents.
     let mut shifts = [[0.0; LANES]; MOST_SHIFTS + 1];
     for t in 0..gates {

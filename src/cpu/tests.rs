@@ -6,7 +6,7 @@ use crate::reference;
 use crate::rng::{Draws, Stream};
 
 /// (n, h, w, c), k, size, stride: H and W apart, C and K apart and no multiples of 16, images smaller than the kernel.
-const SHAPES: [([usize; 4], usize, usize, usize); 14] = [
+const SHAPES: [([usize; 4], usize, usize, usize); 15] = [
     ([1, 5, 7, 4], 8, 3, 1),
     ([3, 6, 9, 8], 4, 3, 2),
     ([1, 9, 6, 8], 12, 1, 1),
@@ -21,6 +21,7 @@ const SHAPES: [([usize; 4], usize, usize, usize); 14] = [
     ([1, 33, 9, 36], 68, 1, 1),
     ([2, 32, 33, 16], 32, 3, 2),
     ([1, 300, 3, 4], 4, 3, 1),
+    ([2, 9, 6, 96], 20, 3, 2),
 ];
 
 fn normal(draws: &mut Draws, len: usize) -> Vec<f32> {
@@ -51,10 +52,16 @@ fn convolutions_are_their_twins() {
                 f(&p, &x, &w, &mut y, &mut partial);
                 (y, partial)
             };
-            let (got, want) = (run(conv2d_forward::conv2d_forward), run(reference::conv2d_forward::conv2d_forward));
+            let (got, want) =
+                (run(conv2d_forward::conv2d_forward), run(reference::conv2d_forward::conv2d_forward));
             let terms = size * size * from[3];
             assert_close(&format!("{what}: y"), &got.0, &want.0, terms);
-            assert_close(&format!("{what}: statistics"), &got.1, &want.1, 2 * terms + chunk.min(1000) as usize);
+            assert_close(
+                &format!("{what}: statistics"),
+                &got.1,
+                &want.1,
+                2 * terms + chunk.min(1000) as usize,
+            );
         }
         let run = |f: fn(&Params, &[f32], &[f32], &mut [f32])| {
             let mut dx = vec![f32::NAN; p.x_len()];
@@ -73,7 +80,8 @@ fn convolutions_are_their_twins() {
                 partial
             };
             let [got, want] =
-                [conv2d_weight_grad::conv2d_weight_grad, reference::conv2d_weight_grad::conv2d_weight_grad].map(run);
+                [conv2d_weight_grad::conv2d_weight_grad, reference::conv2d_weight_grad::conv2d_weight_grad]
+                    .map(run);
             assert_close(&format!("{what}: dw, {splits} splits"), &got, &want, p.pixels());
         }
     }

@@ -64,12 +64,7 @@ mod tests {
         let image = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
         let mut padded = vec![9.0; 100];
         let mut window = Window { image: [2, 3, 1], first: [-1, -1], rows: 4, width: 6 };
-        let expected = [
-            [0.0; 6],
-            [0.0, 1.0, 2.0, 3.0, 0.0, 0.0],
-            [0.0, 4.0, 5.0, 6.0, 0.0, 0.0],
-            [0.0; 6],
-        ];
+        let expected = [[0.0; 6], [0.0, 1.0, 2.0, 3.0, 0.0, 0.0], [0.0, 4.0, 5.0, 6.0, 0.0, 0.0], [0.0; 6]];
         assert_eq!(window.of(&image, &mut padded), expected.concat());
         window = Window { first: [1, 1], rows: 1, width: 3, ..window };
         assert_eq!(window.of(&image, &mut padded), [5.0, 6.0, 0.0]);
