@@ -13,6 +13,19 @@ pub fn multiply_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FMA { a.mul_add(b, c) } else { a * b + c }
 }
 
+/// Set by tests to run what a CPU without AVX2 would.
+#[cfg(test)]
+pub static PORTABLE: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+#[cfg(target_arch = "x86_64")]
+pub fn has_avx2_and_fma() -> bool {
+    #[cfg(test)]
+    if PORTABLE.load(std::sync::atomic::Ordering::Relaxed) {
+        return false;
+    }
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+}
+
 /// A function that is compiled twice: for AVX2 and FMA, and for what every CPU of the target has. The one that fits runs.
 /// In its body the constant `FMA` says whether there is an instruction for a b + c.
 macro_rules! vectorized {
@@ -33,7 +46,7 @@ macro_rules! vectorized {
                 fn avx2($($arg: $ty),*) {
                     any::<true>($($arg),*)
                 }
-                if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                if $crate::cpu::lanes::has_avx2_and_fma() {
                     // SAFETY: the CPU has the two features.
                     return unsafe { avx2($($arg),*) };
                 }

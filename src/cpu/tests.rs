@@ -1,9 +1,11 @@
 //! The fast forms against the twins, at shapes that no network has.
 
+use super::lanes::PORTABLE;
 use super::{conv2d_forward, conv2d_input_grad, conv2d_weight_grad};
 use crate::kernels::conv2d_forward::Params;
 use crate::reference;
 use crate::rng::{Draws, Stream};
+use std::sync::atomic::Ordering;
 
 /// (n, h, w, c), k, size, stride: H and W apart, C and K apart and no multiples of 16, images smaller than the kernel.
 const SHAPES: [([usize; 4], usize, usize, usize); 15] = [
@@ -24,6 +26,9 @@ const SHAPES: [([usize; 4], usize, usize, usize); 15] = [
     ([2, 9, 6, 96], 20, 3, 2),
 ];
 
+type Forward = fn(&Params, &[f32], &[f32], &mut [f32], &mut [f32]);
+type Backward = fn(&Params, &[f32], &[f32], &mut [f32]);
+
 fn normal(draws: &mut Draws, len: usize) -> Vec<f32> {
     (0..len).map(|_| draws.normal()).collect()
 }
@@ -38,8 +43,16 @@ fn assert_close(what: &str, got: &[f32], want: &[f32], terms: usize) {
     }
 }
 
+/// In the form that this CPU runs, and in the one that every CPU runs.
 #[test]
 fn convolutions_are_their_twins() {
+    for portable in [false, true] {
+        PORTABLE.store(portable, Ordering::Relaxed);
+        compare_convolutions();
+    }
+}
+
+fn compare_convolutions() {
     let mut draws = Draws::new(1, Stream::Synthetic, 0, 0);
     for (from, k, size, stride) in SHAPES {
         let mut p = Params::new(from, k, size, stride);
@@ -47,7 +60,7 @@ fn convolutions_are_their_twins() {
         let [x, w, dy] = [p.x_len(), p.w_len(), p.y_len()].map(|len| normal(&mut draws, len));
         for chunk in [8, 24, 1 << 20] {
             (p.chunk, p.stats) = (chunk, 1);
-            let run = |f: fn(&Params, &[f32], &[f32], &mut [f32], &mut [f32])| {
+            let run = |f: Forward| {
                 let [mut y, mut partial] = [p.y_len(), p.partial_len()].map(|len| vec![f32::NAN; len]);
                 f(&p, &x, &w, &mut y, &mut partial);
                 (y, partial)
@@ -63,7 +76,7 @@ fn convolutions_are_their_twins() {
                 2 * terms + chunk.min(1000) as usize,
             );
         }
-        let run = |f: fn(&Params, &[f32], &[f32], &mut [f32])| {
+        let run = |f: Backward| {
             let mut dx = vec![f32::NAN; p.x_len()];
             f(&p, &dy, &w, &mut dx);
             dx
@@ -74,7 +87,7 @@ fn convolutions_are_their_twins() {
         let rows = (p.n * p.p) as usize;
         for splits in [1, 2, 3, rows] {
             p.splits = rows.div_ceil(rows.div_ceil(splits)) as u32;
-            let run = |f: fn(&Params, &[f32], &[f32], &mut [f32])| {
+            let run = |f: Backward| {
                 let mut partial = vec![f32::NAN; p.w_len() * p.splits as usize];
                 f(&p, &x, &dy, &mut partial);
                 partial
