@@ -254,7 +254,7 @@ mod tests {
         let settings = Flags::default().resolve().expect("defaults are legal");
         Report {
             run: "a\"b&c".into(),
-            config: Config { version: "0".into(), settings, adapter },
+            config: Config { version: "0".into(), settings, adapter, variants: Default::default() },
             metrics: Metrics::parse(lines.as_bytes()).expect("valid lines"),
             checkpoint: None,
             samples: Err("no data in <here>".into()),
