@@ -1,5 +1,5 @@
-# Sourced by demo.sh and test.sh: makes sure that there is a Vulkan, Metal or DX12 adapter, and where a Debian or
-# Ubuntu machine has none, installs the software one. Needs the program at $SHIFTNET.
+# Sourced by test.sh: makes sure that there is a Vulkan, Metal or DX12 adapter to test the WGSL kernels on, and where a
+# Debian or Ubuntu machine has none, installs the software one. Needs the program at $SHIFTNET.
 # Without a desktop session, a layer of Mesa complains about the missing display.
 [ -n "${XDG_RUNTIME_DIR:-}" ] || export NODEVICE_SELECT=1
 

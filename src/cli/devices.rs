@@ -16,7 +16,8 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let adapters = adapter::all();
     let default = match adapter::choose_among(adapters.clone(), None) {
         Ok(Choice::Gpu(adapter)) => Some(adapter.info),
-        _ => None,
+        Ok(Choice::Host) => Some(AdapterInfo::host(false)),
+        Err(_) => None,
     };
     let infos = adapters.iter().map(|a| (a.info.clone(), Some(a.max_binding())));
     let infos: Vec<(AdapterInfo, Option<u64>)> = infos.chain([(AdapterInfo::host(false), None)]).collect();

@@ -31,6 +31,7 @@ pub fn chunks(shape: &Shape, invocations: usize) -> (usize, usize) {
 /// dy becomes (dy + second) where y > 0: with a `second` gradient or without, with `shape.relu` or everywhere. `partial`
 /// (chunks, 2, C) are the sums of that and of that times xhat over each chunk. `x`, `y`, `second`, `dy` (rows, C), `stats`
 /// (2, C) the batch's mean and variance; what is not used has [`UNUSED`] elements. `invocations` fill the adapter.
+#[allow(clippy::too_many_arguments)]
 pub fn dispatch(
     label: &str,
     shape: Shape,

@@ -62,12 +62,15 @@ fn tiles(params: &Params) -> usize {
 
 /// Into how many parts the sum over the batch is cut for `invocations` that fill the adapter.
 pub fn splits(params: &Params, variant: &Variant, invocations: usize) -> usize {
-    let rows = elements(&[params.n, params.p]);
     let parts = match variant.family() {
         "tile" => (invocations / 64).div_ceil(workgroups(variant, bytemuck::bytes_of(&Params { splits: 1, ..*params }))),
         _ => invocations.div_ceil(tiles(params)),
     };
-    let parts = parts.clamp(1, rows);
-    // Equal runs of rows, none empty.
-    rows.div_ceil(rows.div_ceil(parts))
+    runs(params, parts)
+}
+
+/// The number of equal runs of output rows (n, p), none empty, that comes nearest to `parts` from below.
+pub fn runs(params: &Params, parts: usize) -> usize {
+    let rows = elements(&[params.n, params.p]);
+    rows.div_ceil(rows.div_ceil(parts.clamp(1, rows)))
 }

@@ -6,7 +6,7 @@ use super::graph::Op;
 use crate::error::Result;
 use crate::kernels::sum_partials::Part;
 use crate::kernels::*;
-use crate::plan::{BufferId, Elem, List, Role, View, align};
+use crate::plan::{AdapterKind, BufferId, Elem, List, Role, View, align};
 use std::collections::BTreeMap;
 
 /// The gradients of each layer's output that have been computed: their sum is its gradient.
@@ -82,7 +82,11 @@ impl Compiler<'_> {
             let part = |&i: &usize| {
                 let conv = self.conv(i, false);
                 let variant = self.variant(&conv2d_weight_grad::KERNEL, &conv);
-                let splits = conv2d_weight_grad::splits(&conv, variant, invocations);
+                let splits = match self.options.capabilities.kind {
+                    // A task each, for all of the weight: enough for 16 cores, and few to add up.
+                    AdapterKind::Host => conv2d_weight_grad::runs(&conv, invocations / 32),
+                    _ => conv2d_weight_grad::splits(&conv, variant, invocations),
+                };
                 let part = Part { to: self.weight(i)[1].offset, len: conv.w_len(), offset, splits };
                 offset += align(part.len * splits);
                 part

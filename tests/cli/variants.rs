@@ -12,11 +12,11 @@ fn config(run: &Path) -> String {
 fn a_resume_repeats_the_variants_that_a_run_began_with() {
     let directory = temporary();
     let [whole, resumed] = ["whole", "resumed"].map(|name| directory.path().join(name));
-    let said = stderr(&succeed(&small(&whole, &["--variant", "registers", "--verbose"])));
+    let said = stderr(&succeed(&small(&whole, &["--adapter", "0", "--variant", "registers", "--verbose"])));
     let lines: Vec<&str> = said.lines().filter(|line| line.starts_with("conv2d_")).collect();
     assert!(lines.len() > 10 && lines.iter().all(|line| line.ends_with(": registers")), "{said}");
 
-    succeed(&small(&resumed, &["--variant", "registers", "--max-steps", "3", "--quiet"]));
+    succeed(&small(&resumed, &["--adapter", "0", "--variant", "registers", "--max-steps", "3", "--quiet"]));
     let before = config(&resumed);
     assert!(
         before.contains("[variants]") && before.matches(" = \"registers\"").count() == lines.len(),
@@ -51,7 +51,7 @@ fn what_was_measured_is_kept_and_what_is_damaged_is_measured_again() {
     let cache = directory.path().join("cache");
     let out = directory.path().join("run");
     let measure = || {
-        let output = command(&small(&out, &["--autotune", "--dry-run"]))
+        let output = command(&small(&out, &["--adapter", "0", "--autotune", "--dry-run"]))
             .env("SHIFTNET_CACHE", &cache)
             .output()
             .expect("the program starts");

@@ -1,4 +1,4 @@
-//! Every kernel on the GPU against its CPU twin, the twins' gradients against finite differences, and the
+//! Every kernel on the GPU and on CPU cores against its twin, the twins' gradients against finite differences, and the
 //! comparison against shaders that are wrong on purpose.
 
 #[path = "../common/mod.rs"]
@@ -32,7 +32,7 @@ static SUITE: LazyLock<Suite> = LazyLock::new(|| {
 });
 
 fn gpu() -> Target {
-    Target::choose(None).expect("the tests need an adapter, a software one at least").checked(true)
+    Target::choose(Some("0")).expect("the tests need an adapter, a software one at least").checked(true)
 }
 
 /// Fails with every case that is off.
@@ -95,6 +95,29 @@ fn variants_without_checks_agree_with_their_twins() {
     agree(&suite, &gpu().checked(false), &suite.stems());
     for specialized in [false, true] {
         agree(&suite, &forced("tile-32x32").checked(false).specialized(specialized), &suite.stems());
+    }
+}
+
+#[test]
+fn the_hosts_kernels_agree_with_their_twins() {
+    agrees(&Target::host());
+}
+
+/// However many threads share the work, the results have the same bytes.
+#[test]
+fn threads_change_no_result_of_the_host() {
+    let on = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads start");
+        pool.install(|| SUITE.run(&Target::host(), &SUITE.stems(), false)).expect("the suite runs")
+    };
+    let expected = on(1);
+    assert!(expected.iter().flatten().flatten().any(|&word| word != 0));
+    for threads in [2, 3] {
+        let got = on(threads);
+        let wrong =
+            SUITE.cases.iter().zip(&got).zip(&expected).filter(|((_, got), expected)| got != expected);
+        let wrong: Vec<_> = wrong.map(|((case, _), _)| format!("{}, {}", case.stem, case.name)).collect();
+        assert!(wrong.is_empty(), "{threads} threads and one differ in\n{}", wrong.join("\n"));
     }
 }
 

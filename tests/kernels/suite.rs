@@ -158,7 +158,12 @@ impl Suite {
     }
 
     /// Runs the cases of `stems` on `target` and returns what they wrote, a list of checks for each case.
-    fn run(&self, target: &Target, stems: &BTreeSet<&str>, magnitudes: bool) -> shiftnet::Result<Outputs> {
+    pub fn run(
+        &self,
+        target: &Target,
+        stems: &BTreeSet<&str>,
+        magnitudes: bool,
+    ) -> shiftnet::Result<Outputs> {
         let mut engine = self.load(target, stems)?;
         for (view, _, words) in self.data.iter().filter(|_| magnitudes) {
             if self.plan.buffers[view.buffer.0].elem == Elem::F32 {
@@ -221,5 +226,5 @@ impl Suite {
 }
 
 type Words = Vec<u32>;
-type Outputs = Vec<Vec<Words>>;
+pub type Outputs = Vec<Vec<Words>>;
 pub type Report = Result<(), String>;

@@ -245,6 +245,19 @@ fn resnet8_by_other_variants() {
     }
 }
 
+/// The host's fast kernels, in batches that leave tasks of several sizes.
+#[test]
+fn host() {
+    let mut pair = Pair::new("resnet8", 32, [12, 6], &Target::host());
+    pair.step(1);
+    pair.step(2);
+    pair.run(List::Evaluate);
+    pair.assert_equal();
+    let mut pair = Pair::new("resnet50", 64, [2, 2], &Target::host());
+    pair.step(1);
+    pair.assert_equal();
+}
+
 /// Batch 2: in the last stage a batch norm sees 2 x 2 x 2 pixels.
 #[test]
 fn resnet18() {
