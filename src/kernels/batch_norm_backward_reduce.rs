@@ -28,7 +28,7 @@ pub fn chunks(shape: &Shape, invocations: usize) -> (usize, usize) {
     (shape.rows.div_ceil(chunk), chunk)
 }
 
-/// dy becomes (dy + second) where y > 0: with a `second` gradient or without, with `shape.relu` or everywhere. `partial`
+/// dy becomes (dy + second) where y > 0: `both` gradients or dy alone, with `shape.relu` or everywhere. `partial`
 /// (chunks, 2, C) are the sums of that and of that times xhat over each chunk. `x`, `y`, `second`, `dy` (rows, C), `stats`
 /// (2, C) the batch's mean and variance; what is not used has [`UNUSED`] elements. `invocations` fill the adapter.
 #[allow(clippy::too_many_arguments)]
@@ -36,9 +36,8 @@ pub fn dispatch(
     label: &str,
     shape: Shape,
     invocations: usize,
-    [x, stats, y]: [View; 3],
-    second: Option<View>,
-    unused: View,
+    [x, stats, y, second]: [View; 4],
+    both: bool,
     dy: View,
     partial: View,
 ) -> Result<Dispatch> {
@@ -49,14 +48,14 @@ pub fn dispatch(
         quads: c as u32 / 4,
         chunk: chunk as u32,
         relu: relu.into(),
-        second: second.is_some().into(),
+        second: both.into(),
     };
     let len = rows * c;
     let views = [
         (x, len),
         (stats, 2 * c),
         (y, if relu { len } else { UNUSED }),
-        (second.unwrap_or(unused), if second.is_some() { len } else { UNUSED }),
+        (second, if both { len } else { UNUSED }),
         (dy, len),
         (partial, chunks * 2 * c),
     ];

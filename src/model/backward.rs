@@ -228,17 +228,10 @@ impl Compiler<'_> {
         let (chunks, _) = batch_norm_backward_reduce::chunks(&shape, invocations);
         let partial = self.plan.scratch(format!("d{name}.sums"), &[chunks, 2, shape.channels]);
         let y = if norm.relu { y } else { self.unused[0] };
-        let inputs = [x, stats, y];
-        let reduce = batch_norm_backward_reduce::dispatch(
-            name,
-            shape,
-            invocations,
-            inputs,
-            second,
-            self.unused[1],
-            dy,
-            partial,
-        )?;
+        let inputs = [x, stats, y, second.unwrap_or(self.unused[1])];
+        let both = second.is_some();
+        let reduce =
+            batch_norm_backward_reduce::dispatch(name, shape, invocations, inputs, both, dy, partial)?;
         self.plan.push(List::Backward, reduce);
         if let Some(residual) = norm.residual {
             gradients[residual].push(dy);

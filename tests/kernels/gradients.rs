@@ -125,9 +125,9 @@ fn batch_norm() {
         batch_norm::dispatch("", shape, Some(&conv), 64, z, tensors, y),
     ];
     net.push(List::Forward, forward);
-    let inputs = [z, stats, other];
+    let inputs = [z, stats, unused, other];
     let backward = [
-        batch_norm_backward_reduce::dispatch("", shape, 64, inputs, None, unused, dy, sums),
+        batch_norm_backward_reduce::dispatch("", shape, 64, inputs, false, dy, sums),
         batch_norm_backward::dispatch("", shape, 64, [z, stats, gamma, sums, dy], dx, [dgamma, dbeta]),
     ];
     net.push(List::Backward, backward);
@@ -158,8 +158,8 @@ fn rectified_batch_norm() {
     net.push(List::Forward, [batch_norm::dispatch("", shape, None, 64, x, tensors, y)]);
     let weight: Vec<f32> =
         net.suite.values(dy).iter().zip(net.suite.values(second)).map(|(a, b)| a + b).collect();
-    let inputs = [x, running, y];
-    let reduce = batch_norm_backward_reduce::dispatch("", shape, 64, inputs, Some(second), unused, dy, sums);
+    let inputs = [x, running, y, second];
+    let reduce = batch_norm_backward_reduce::dispatch("", shape, 64, inputs, true, dy, sums);
     net.push(List::Backward, [reduce]);
     check(&net.suite, y, &weight, &[(x, dy)], 0.0625, 1e-4);
 }

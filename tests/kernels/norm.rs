@@ -184,9 +184,8 @@ fn backward(
         bounds.extend(sums.iter().map(|sum| (chunk as f64 * EPS + INVERSE) * sum));
     }
     let partial = suite.output(&[chunks, 2, c]);
-    let inputs = [x, stats, y];
-    let reduce =
-        batch_norm_backward_reduce::dispatch("", shape, invocations, inputs, second, unused, dy, partial);
+    let inputs = [x, stats, y, second.unwrap_or(unused)];
+    let reduce = batch_norm_backward_reduce::dispatch("", shape, invocations, inputs, residual, dy, partial);
     suite.case(name, reduce, [Bits, Each(bounds)]);
 
     for adding in [false, true] {
