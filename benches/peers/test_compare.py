@@ -48,6 +48,7 @@ class Compare(unittest.TestCase):
                      "| GEMM 1024³ f32 | 0.50 |"):
             self.assertIn(line, text.splitlines())
         self.assertNotIn("inference", text)
+        self.assertNotIn("| training time |", text)
 
     def test_rounds_are_pooled_and_variants_are_not(self):
         slow = report("pytorch", "Z80", "cpu", (10.0, 50.0))
