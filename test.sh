@@ -30,6 +30,12 @@ fi
 step "tests"
 cargo test --release
 
+if command -v python3 >/dev/null; then
+    step "tests of the benchmarks' scripts"
+    python3 -m unittest discover -q -s benches -p 'test_*.py'
+    python3 -m unittest discover -q -s benches/peers -p 'test_*.py'
+fi
+
 for target in x86_64-pc-windows-msvc aarch64-apple-darwin; do
     step "check for $target"
     if rustup target add "$target" >/dev/null 2>&1; then
