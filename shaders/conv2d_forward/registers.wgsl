@@ -8,6 +8,7 @@
 // One invocation: the chunk's pixels (flattened n,p,q) x 16 output channels, 8 pixels at a time in registers.
 #import grid
 #import conv2d
+#import moments
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;             // (N, H, W, C)
@@ -38,30 +39,10 @@ fn store(pixel: u32, k: u32, k4: u32, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, 
     }
 }
 
-// Of some pixels.
-struct Moments { mean: vec4<f32>, m2: vec4<f32> }
-
-// The moments of `done` earlier pixels and of `count` of these 8, whose columns are `live` (1, else 0).
-fn merge(old: Moments, done: f32, a: mat4x4<f32>, b: mat4x4<f32>, live_a: vec4<f32>, live_b: vec4<f32>, count: f32) -> Moments {
-    let mean = (a * live_a + b * live_b) / count;
-    var m2 = vec4<f32>();
-    let a0 = a[0] - mean; m2 += a0 * a0 * live_a.x;
-    let a1 = a[1] - mean; m2 += a1 * a1 * live_a.y;
-    let a2 = a[2] - mean; m2 += a2 * a2 * live_a.z;
-    let a3 = a[3] - mean; m2 += a3 * a3 * live_a.w;
-    let b0 = b[0] - mean; m2 += b0 * b0 * live_b.x;
-    let b1 = b[1] - mean; m2 += b1 * b1 * live_b.y;
-    let b2 = b[2] - mean; m2 += b2 * b2 * live_b.z;
-    let b3 = b[3] - mean; m2 += b3 * b3 * live_b.w;
-    let share = count / (done + count);
-    let d = mean - old.mean;
-    return Moments(old.mean + d * share, old.m2 + m2 + d * d * (done * share));
-}
-
-fn store_moments(at: u32, k4: u32, live: bool, moments: Moments) {
+fn store_moments(at: u32, k4: u32, live: bool, all: Moments) {
     if (live) {
-        partial[at] = moments.mean;
-        partial[at + k4] = moments.m2;
+        partial[at] = all.mean;
+        partial[at + k4] = all.m2;
     }
 }
 
@@ -136,10 +117,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             let live1 = select(vec4<f32>(), vec4<f32>(1.0), i1 < vec4<u32>(end));
             let done = f32(pixel - first);
             let count = f32(min(8u, end - pixel));
-            moments0 = merge(moments0, done, a00, a10, live0, live1, count);
-            moments1 = merge(moments1, done, a01, a11, live0, live1, count);
-            moments2 = merge(moments2, done, a02, a12, live0, live1, count);
-            moments3 = merge(moments3, done, a03, a13, live0, live1, count);
+            moments0 = merge(moments0, done, moments(a00, a10, live0, live1, count), count);
+            moments1 = merge(moments1, done, moments(a01, a11, live0, live1, count), count);
+            moments2 = merge(moments2, done, moments(a02, a12, live0, live1, count), count);
+            moments3 = merge(moments3, done, moments(a03, a13, live0, live1, count), count);
         }
     }
 

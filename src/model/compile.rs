@@ -64,7 +64,8 @@ impl Network {
     /// Plans `graph`, with variants by the rule.
     ///
     /// # Errors
-    /// [`crate::Error::Shape`] where layers do not fit together.
+    /// [`crate::Error::Shape`] where layers do not fit together, [`crate::Error::Usage`] for a batch norm or a ReLU that no
+    /// kernel computes alone.
     pub fn compile(graph: Graph, options: Options) -> Result<Network> {
         Network::compile_with(graph, options, &Choices::default())
     }
@@ -72,7 +73,8 @@ impl Network {
     /// Plans `graph`, with variants by `choices`.
     ///
     /// # Errors
-    /// [`crate::Error::Shape`] where layers do not fit together.
+    /// [`crate::Error::Shape`] where layers do not fit together, [`crate::Error::Usage`] for a batch norm or a ReLU that no
+    /// kernel computes alone.
     pub fn compile_with(graph: Graph, options: Options, choices: &Choices) -> Result<Network> {
         let mut plan = Plan::default();
         let n = options.micro_batch;
@@ -91,7 +93,7 @@ impl Network {
         if let Some(family) = &family {
             store.name_latents(family.as_ref());
         }
-        let units = fuse::units(&graph);
+        let units = fuse::units(&graph)?;
         let unused = plan.buffer("unused", &[2, ALIGN], Elem::F32, Role::State);
         let unwritten = plan.buffer("unwritten", &[ALIGN], Elem::F32, Role::State);
         let mut compiler = Compiler {

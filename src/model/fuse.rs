@@ -1,6 +1,7 @@
 //! Which layers run in one dispatch: a batch norm with the sum and the ReLU behind it.
 
-use super::graph::{Graph, Op};
+use super::graph::{Graph, Node, Op};
+use crate::error::{Error, Result};
 
 /// A batch norm with what is computed in its dispatch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +25,11 @@ pub enum Unit {
 
 /// Cuts `graph` into units. A batch norm takes the sum that it is the first input of, and the ReLU after it, where
 /// nothing else reads what is between.
-pub fn units(graph: &Graph) -> Vec<Unit> {
+///
+/// # Errors
+/// [`Error::Usage`] for a batch norm without a convolution of its own before it, and for a ReLU that goes with none: there
+/// are no kernels for these alone.
+pub fn units(graph: &Graph) -> Result<Vec<Unit>> {
     let mut consumers = vec![Vec::new(); graph.nodes.len()];
     for (i, node) in graph.nodes.iter().enumerate() {
         node.inputs.iter().for_each(|&input| consumers[input].push(i));
@@ -36,11 +41,9 @@ pub fn units(graph: &Graph) -> Vec<Unit> {
     let mut units: Vec<Option<Unit>> = (0..graph.nodes.len()).map(|i| Some(Unit::Layer(i))).collect();
     for (i, node) in graph.nodes.iter().enumerate().filter(|(_, node)| node.op == Op::BatchNorm) {
         let conv = node.inputs[0];
-        debug_assert!(
-            matches!(graph.nodes[conv].op, Op::Conv { .. }) && only(conv) == Some(i),
-            "{} follows a convolution of its own",
-            node.name
-        );
+        if !matches!(graph.nodes[conv].op, Op::Conv { .. }) || only(conv) != Some(i) {
+            return Err(alone(node, "a convolution that nothing else reads"));
+        }
         let mut norm = Norm { norm: i, conv, residual: None, relu: false, output: i };
         units[i] = None;
         if let Some(add) = only(norm.output)
@@ -58,7 +61,20 @@ pub fn units(graph: &Graph) -> Vec<Unit> {
         }
         units[norm.output] = Some(Unit::Norm(norm));
     }
-    units.into_iter().flatten().collect()
+    let units: Vec<Unit> = units.into_iter().flatten().collect();
+    for unit in &units {
+        match *unit {
+            Unit::Layer(i) if graph.nodes[i].op == Op::Relu => {
+                return Err(alone(&graph.nodes[i], "a batch norm, or a sum that one begins"));
+            }
+            _ => {}
+        }
+    }
+    Ok(units)
+}
+
+fn alone(node: &Node, needs: &str) -> Error {
+    Error::Usage(format!("layer {} ({:?}) must follow {needs}", node.name, node.op))
 }
 
 #[cfg(test)]
@@ -71,7 +87,7 @@ mod tests {
     fn resnet8() {
         let graph =
             "resnet8".parse::<Arch>().expect("known").build(Shortcut::B, [32, 32], 10).expect("legal");
-        let units = units(&graph);
+        let units = units(&graph).expect("every layer has a kernel");
         let name = |i: usize| graph.nodes[i].name.as_str();
         let norms: Vec<_> = units
             .iter()
@@ -90,5 +106,22 @@ mod tests {
         let left = units.iter().filter(|unit| matches!(unit, Unit::Layer(_))).count();
         // Input, 9 convolutions, pool, linear.
         assert_eq!(left, 12);
+    }
+
+    #[test]
+    fn layers_without_a_kernel_are_refused() {
+        let conv = Op::Conv { k: 8, size: 3, stride: 1, family: false };
+        let mut graph = Graph::new(8, 8);
+        let x = graph.then("conv1", conv, 0);
+        graph.then("relu", Op::Relu, x);
+        let message = units(&graph).expect_err("a ReLU alone").to_string();
+        assert!(message.contains("layer relu") && message.contains("batch norm"), "{message}");
+
+        let mut graph = Graph::new(8, 8);
+        let x = graph.then("conv1", conv, 0);
+        graph.then("bn1", Op::BatchNorm, x);
+        graph.then("bn2", Op::BatchNorm, x);
+        let message = units(&graph).expect_err("two of one convolution").to_string();
+        assert!(message.contains("layer bn1") && message.contains("convolution"), "{message}");
     }
 }

@@ -34,7 +34,12 @@ impl Break {
     /// # Panics
     /// Where the change changes nothing: then it would test nothing.
     pub fn source(&self) -> String {
-        let source = self.variant().source;
+        let own = self.variant().source;
+        // A text that is not the shader's own is of what it imports.
+        let source = &match self.change {
+            Text(from, _) if !own.contains(from) => kernels::source::expand(own),
+            _ => own.to_string(),
+        };
         let broken = match self.change {
             Text(from, to) => source.replace(from, to),
             Param(name, value) => word(source, &format!("params.{name}"), value),
@@ -43,7 +48,7 @@ impl Break {
                 word(&word(source, &a, "\0"), &b, &a).replace('\0', &b)
             }
         };
-        assert!(broken != source, "{}, {}: the shader has no such text any more", self.stem, self.what);
+        assert!(broken != *source, "{}, {}: the shader has no such text any more", self.stem, self.what);
         broken
     }
 }
