@@ -4,14 +4,16 @@
 // and, where asked, the mean and the sum of squared deviations (M2) of each channel over each chunk of pixels,
 // merged by Chan's formula: run by run in each lane, then over the 8 lanes.
 //
-// 8 lanes of a subgroup that follow each other share a block of w: each loads 2 of its 16 vec4, and shuffles
-// hand them round. Where a load costs many instructions, as on adapters that run on CPU cores, this takes 10
-// loads for what 24 were needed for. Subgroups must have at least 8 lanes, in the order of the invocations.
+// 8 lanes of a subgroup share what they load of w: see shared/conv_subgroup.wgsl.
 // Workgroup: 64 invocations. Number of 8 lanes = block of 16 output channels (fastest), chunk of pixels.
 // 8 lanes: the chunk's pixels (flattened n,p,q) x 16 output channels, 64 pixels at a time, 8 a lane, in registers.
 #import grid
 #import conv2d
 #import moments
+#import corners
+#import conv_pixels
+#import weights_f32_shared
+#import conv_subgroup
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;             // (N, H, W, C)
@@ -19,30 +21,8 @@
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;       // (N, P, Q, K)
 @group(0) @binding(4) var<storage, read_write> partial: array<vec4<f32>>; // (chunks, 2, K): mean, M2
 
-// Column j: 4 channels of pixel j, read at x[at[j]], or 0 where `inside` is false.
-fn load_pixels(at: vec4<u32>, inside: vec4<bool>) -> mat4x4<f32> {
-    let zero = vec4<f32>();
-    return mat4x4<f32>(
-        select(zero, x[at.x], inside.x), select(zero, x[at.y], inside.y),
-        select(zero, x[at.z], inside.z), select(zero, x[at.w], inside.w));
-}
-
-// Column i: w of input channel i for 4 output channels, of which lane `holder` holds channels 0 and 2 and the
-// lane 4 after it channels 1 and 3.
-fn share(w01: vec4<f32>, w23: vec4<f32>, holder: u32) -> mat4x4<f32> {
-    return mat4x4<f32>(
-        subgroupShuffle(w01, holder), subgroupShuffle(w01, holder + 4u),
-        subgroupShuffle(w23, holder), subgroupShuffle(w23, holder + 4u));
-}
-
-fn store(pixel: u32, end: u32, k: u32, k4: u32, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>) {
-    if (pixel < end) {
-        let at = pixel * k4 + k;
-        y[at] = a;
-        if (k + 1u < k4) { y[at + 1u] = b; }
-        if (k + 2u < k4) { y[at + 2u] = c; }
-        if (k + 3u < k4) { y[at + 3u] = d; }
-    }
+fn put(at: u32, k: u32, value: vec4<f32>) {
+    y[at] = value;
 }
 
 // The moments of the 8 lanes together, in lane 0 of them: pairs, pairs of pairs, halves.
@@ -69,7 +49,6 @@ fn store_moments(at: u32, k4: u32, live: bool, all: Moments) {
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32, @builtin(subgroup_invocation_id) subgroup_lane: u32) {
-    let c4 = params.c / 4u;
     let k4 = params.k / 4u;
     let blocks = (k4 + 3u) / 4u;
     let lane = subgroup_lane % 8u;
@@ -77,76 +56,26 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let eight = invocation(group, groups, local) / 8u;
     let k = (eight % blocks) * 4u;
     let chunk = eight / blocks;
-    let pixels = params.n * params.p * params.q;
     let first = chunk * params.chunk;
-    let end = min(first + params.chunk, pixels); // below `first` for lanes past the end
-    let mine = (lane / 4u) * k4 + min(k + lane % 4u, k4 - 1u); // what this lane loads of a block of w
+    let end = min(first + params.chunk, params.n * params.p * params.q); // below `first` for lanes past the end
     var moments0 = Moments(); var moments1 = Moments(); var moments2 = Moments(); var moments3 = Moments();
 
     // The bounds of all loops around shuffles are those of all 8 lanes.
     for (var run = first; run < end; run += 64u) {
         let pixel = run + lane * 8u;
-        // Top left input position of each pixel; below zero it wraps to a large number, and pixels past
-        // the end get a row far outside. `at` is the offset in x.
-        let i0 = vec4<u32>(pixel) + vec4<u32>(0u, 1u, 2u, 3u);
-        let n0 = i0 / (params.p * params.q);
-        let h0 = select(vec4<u32>(0x40000000u), (i0 / params.q % params.p) * params.stride - params.pad, i0 < vec4<u32>(end));
-        let w0 = (i0 % params.q) * params.stride - params.pad;
-        let at0 = ((n0 * params.h + h0) * params.w + w0) * c4;
-        let i1 = vec4<u32>(pixel) + vec4<u32>(4u, 5u, 6u, 7u);
-        let n1 = i1 / (params.p * params.q);
-        let h1 = select(vec4<u32>(0x40000000u), (i1 / params.q % params.p) * params.stride - params.pad, i1 < vec4<u32>(end));
-        let w1 = (i1 % params.q) * params.stride - params.pad;
-        let at1 = ((n1 * params.h + h1) * params.w + w1) * c4;
-
-        // a[pixel group][vec4 of k]: column j is pixel j
-        var a00 = mat4x4<f32>(); var a01 = mat4x4<f32>(); var a02 = mat4x4<f32>(); var a03 = mat4x4<f32>();
-        var a10 = mat4x4<f32>(); var a11 = mat4x4<f32>(); var a12 = mat4x4<f32>(); var a13 = mat4x4<f32>();
-
-        for (var r = 0u; r < params.r; r++) {
-            for (var s = 0u; s < params.s; s++) {
-                let tap = (r * params.w + s) * c4;
-                let in0 = (h0 + r < vec4<u32>(params.h)) & (w0 + s < vec4<u32>(params.w));
-                let x0 = select(vec4<u32>(), at0 + tap, in0);
-                let in1 = (h1 + r < vec4<u32>(params.h)) & (w1 + s < vec4<u32>(params.w));
-                let x1 = select(vec4<u32>(), at1 + tap, in1);
-                var wi = (r * params.s + s) * params.c * k4 + mine;
-                for (var c = 0u; c < c4; c++) {
-                    let m0 = load_pixels(x0 + c, in0);
-                    let m1 = load_pixels(x1 + c, in1);
-                    let w01 = w[wi];
-                    let w23 = w[wi + 2u * k4];
-                    let b0 = share(w01, w23, lane0);
-                    a00 += b0 * m0; a10 += b0 * m1;
-                    let b1 = share(w01, w23, lane0 + 1u);
-                    a01 += b1 * m0; a11 += b1 * m1;
-                    let b2 = share(w01, w23, lane0 + 2u);
-                    a02 += b2 * m0; a12 += b2 * m1;
-                    let b3 = share(w01, w23, lane0 + 3u);
-                    a03 += b3 * m0; a13 += b3 * m1;
-                    wi += 4u * k4;
-                }
-            }
-        }
-
-        store(pixel + 0u, end, k, k4, a00[0], a01[0], a02[0], a03[0]);
-        store(pixel + 1u, end, k, k4, a00[1], a01[1], a02[1], a03[1]);
-        store(pixel + 2u, end, k, k4, a00[2], a01[2], a02[2], a03[2]);
-        store(pixel + 3u, end, k, k4, a00[3], a01[3], a02[3], a03[3]);
-        store(pixel + 4u, end, k, k4, a10[0], a11[0], a12[0], a13[0]);
-        store(pixel + 5u, end, k, k4, a10[1], a11[1], a12[1], a13[1]);
-        store(pixel + 6u, end, k, k4, a10[2], a11[2], a12[2], a13[2]);
-        store(pixel + 7u, end, k, k4, a10[3], a11[3], a12[3], a13[3]);
-
+        let t = convolve(pixel, end, k, lane, lane0);
+        store_sums(pixel, end, k, t);
         if (params.stats == 1u) {
+            let i0 = vec4<u32>(pixel) + vec4<u32>(0u, 1u, 2u, 3u);
+            let i1 = vec4<u32>(pixel) + vec4<u32>(4u, 5u, 6u, 7u);
             let live0 = select(vec4<f32>(), vec4<f32>(1.0), i0 < vec4<u32>(end));
             let live1 = select(vec4<f32>(), vec4<f32>(1.0), i1 < vec4<u32>(end));
             let done = f32((run - first) / 8u);
             let count = dot(live0 + live1, vec4<f32>(1.0));
-            moments0 = merge(moments0, done, moments(a00, a10, live0, live1, count), count);
-            moments1 = merge(moments1, done, moments(a01, a11, live0, live1, count), count);
-            moments2 = merge(moments2, done, moments(a02, a12, live0, live1, count), count);
-            moments3 = merge(moments3, done, moments(a03, a13, live0, live1, count), count);
+            moments0 = merge(moments0, done, moments(t.a00, t.a10, live0, live1, count), count);
+            moments1 = merge(moments1, done, moments(t.a01, t.a11, live0, live1, count), count);
+            moments2 = merge(moments2, done, moments(t.a02, t.a12, live0, live1, count), count);
+            moments3 = merge(moments3, done, moments(t.a03, t.a13, live0, live1, count), count);
         }
     }
 

@@ -8,4 +8,5 @@ struct Params {
     splits: u32,                      // parts of the weight gradient's sum
     chunk: u32,                       // pixels of y in one part of the forward pass, a multiple of 8
     stats: u32,                       // 1: the forward pass writes each part's statistics
+    relu: u32, residual: u32,         // 1: what follows it where the network only infers
 }

@@ -34,7 +34,7 @@ pub fn conv2d_forward(p: &Params, x: &[f32], w: &[f32], y: &mut [f32], partial: 
 }
 
 /// y (pixels, K) of the pixels (N P Q) from `first` on.
-fn run_of_pixels(p: &Params, x: &[f32], w: &Panels, first: usize, y: &mut [f32]) {
+pub(super) fn run_of_pixels(p: &Params, x: &[f32], w: &Panels, first: usize, y: &mut [f32]) {
     let [image, area, k] = [p.h * p.w * p.c, p.p * p.q, p.k].map(|x| x as usize);
     let end = first + y.len() / k;
     let mut scratch = SCRATCH.take();

@@ -1,12 +1,12 @@
 //! Convolution, forward.
 
 use super::variant::tile;
-use super::{Needs, Variant, elements};
+use super::{Variant, elements};
 use crate::error::Result;
 use crate::plan::{Dispatch, View};
 
 params! {
-    /// The shape of a convolution, shared by its three kernels.
+    /// The shape of a convolution, shared by its kernels.
     Params {
         n: u32, h: u32, w: u32, c: u32,
         p: u32, q: u32, k: u32,
@@ -19,37 +19,57 @@ params! {
         chunk: u32,
         /// 1: the forward pass writes each part's statistics.
         stats: u32,
+        /// 1: what follows it in a network that only infers.
+        relu: u32, residual: u32,
     }
 }
 
-const VARIANTS: &[Variant] = &[
-    Variant {
-        // A chunk of pixels x 16 channels an invocation.
-        groups: Some(|_, params| {
-            let conv = Params::of(params);
-            (conv.chunks() * (conv.k as usize).div_ceil(16)).div_ceil(64)
-        }),
-        ..Variant::new("registers", shader!("conv2d_forward/registers"))
-    },
-    Variant {
-        needs: Needs::Subgroups,
-        // A chunk of pixels x 16 channels for 8 lanes.
-        groups: Some(|_, params| {
-            let conv = Params::of(params);
-            (conv.chunks() * (conv.k as usize).div_ceil(16)).div_ceil(8)
-        }),
-        ..Variant::new("subgroup", shader!("conv2d_forward/subgroup"))
-    },
-    tile!("conv2d_forward", 128 x 128, 8 x 8, 4, tiles),
-    tile!("conv2d_forward", 128 x 64, 8 x 8, 4, tiles),
-    tile!("conv2d_forward", 64 x 64, 8 x 8, 4, tiles),
-    tile!("conv2d_forward", 128 x 32, 8 x 4, 4, tiles),
-    tile!("conv2d_forward", 128 x 16, 8 x 4, 2, tiles),
-    tile!("conv2d_forward", 32 x 32, 4 x 4, 4, tiles),
-];
+/// The variants of a kernel whose workgroups have chunks of pixels: `shaders/<stem>/<variant>.wgsl`.
+macro_rules! forward_variants {
+    ($stem:literal) => {
+        &[
+            $crate::kernels::Variant {
+                groups: Some($crate::kernels::conv2d_forward::blocks_of_invocations),
+                ..$crate::kernels::Variant::new(
+                    "registers",
+                    include_str!(concat!("../../shaders/", $stem, "/registers.wgsl")),
+                )
+            },
+            $crate::kernels::Variant {
+                needs: $crate::kernels::Needs::Subgroups,
+                groups: Some($crate::kernels::conv2d_forward::blocks_of_lanes),
+                ..$crate::kernels::Variant::new(
+                    "subgroup",
+                    include_str!(concat!("../../shaders/", $stem, "/subgroup.wgsl")),
+                )
+            },
+            tile!($stem, 128 x 128, 8 x 8, 4, $crate::kernels::conv2d_forward::tiles),
+            tile!($stem, 128 x 64, 8 x 8, 4, $crate::kernels::conv2d_forward::tiles),
+            tile!($stem, 64 x 64, 8 x 8, 4, $crate::kernels::conv2d_forward::tiles),
+            tile!($stem, 128 x 32, 8 x 4, 4, $crate::kernels::conv2d_forward::tiles),
+            tile!($stem, 128 x 16, 8 x 4, 2, $crate::kernels::conv2d_forward::tiles),
+            tile!($stem, 32 x 32, 4 x 4, 4, $crate::kernels::conv2d_forward::tiles),
+        ]
+    };
+}
+pub(super) use forward_variants;
+
+const VARIANTS: &[Variant] = forward_variants!("conv2d_forward");
+
+/// Workgroups of a `registers` variant: a chunk of pixels x 16 channels an invocation.
+pub(super) fn blocks_of_invocations(_: &Variant, params: &[u8]) -> usize {
+    let conv = Params::of(params);
+    (conv.chunks() * (conv.k as usize).div_ceil(16)).div_ceil(64)
+}
+
+/// Workgroups of a `subgroup` variant: a chunk of pixels x 16 channels for 8 lanes.
+pub(super) fn blocks_of_lanes(_: &Variant, params: &[u8]) -> usize {
+    let conv = Params::of(params);
+    (conv.chunks() * (conv.k as usize).div_ceil(16)).div_ceil(8)
+}
 
 /// Workgroups of a `tile` variant: a chunk of pixels x BN channels each.
-fn tiles(variant: &Variant, params: &[u8]) -> usize {
+pub(super) fn tiles(variant: &Variant, params: &[u8]) -> usize {
     let conv = Params::of(params);
     conv.chunks() * (conv.k as usize).div_ceil(variant.constant("BN"))
 }
@@ -70,7 +90,7 @@ impl Params {
         let out = |x: usize| (x + 2 * pad - size) / stride + 1;
         let [n, h, w, c, p, q, k, r, stride, pad] =
             [n, h, w, c, out(h), out(w), k, size, stride, pad].map(|x| x as u32);
-        Params { n, h, w, c, p, q, k, r, s: r, stride, pad, splits: 1, chunk: 8, stats: 0 }
+        Params { n, h, w, c, p, q, k, r, s: r, stride, pad, splits: 1, chunk: 8, stats: 0, relu: 0, residual: 0 }
     }
 
     /// This convolution cut into chunks for `invocations` and for a variant, with statistics where asked.

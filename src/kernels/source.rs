@@ -2,13 +2,24 @@
 
 /// The shared texts, by name.
 const SHARED: &[(&str, &str)] = &[
+    ("codes", include_str!("../../shaders/shared/codes.wgsl")),
     ("columns", include_str!("../../shaders/shared/columns.wgsl")),
     ("conv2d", include_str!("../../shaders/shared/conv2d.wgsl")),
+    ("conv_pixels", include_str!("../../shaders/shared/conv_pixels.wgsl")),
+    ("conv_registers", include_str!("../../shaders/shared/conv_registers.wgsl")),
+    ("conv_subgroup", include_str!("../../shaders/shared/conv_subgroup.wgsl")),
+    ("conv_tile", include_str!("../../shaders/shared/conv_tile.wgsl")),
+    ("corners", include_str!("../../shaders/shared/corners.wgsl")),
+    ("folded", include_str!("../../shaders/shared/folded.wgsl")),
     ("grid", include_str!("../../shaders/shared/grid.wgsl")),
     ("moments", include_str!("../../shaders/shared/moments.wgsl")),
     ("philox", include_str!("../../shaders/shared/philox.wgsl")),
     ("step", include_str!("../../shaders/shared/step.wgsl")),
     ("tile", include_str!("../../shaders/shared/tile.wgsl")),
+    ("weights_codes", include_str!("../../shaders/shared/weights_codes.wgsl")),
+    ("weights_codes_shared", include_str!("../../shaders/shared/weights_codes_shared.wgsl")),
+    ("weights_f32", include_str!("../../shaders/shared/weights_f32.wgsl")),
+    ("weights_f32_shared", include_str!("../../shaders/shared/weights_f32_shared.wgsl")),
 ];
 
 /// `text` with the values of a kernel's parameters as constants, which are `fields` of `params` in order and all u32. The

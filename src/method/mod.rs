@@ -1,5 +1,6 @@
 //! The weight families: how the weights of the residual blocks' convolutions are represented and trained.
 
+pub mod codec;
 pub mod s3;
 
 use crate::error::{Error, Result};

@@ -16,8 +16,14 @@ impl Params {
     }
 }
 
-/// y (N, P, Q, K) = x (N, H, W, C) * w (R, S, C, K); partial (chunks, 2, K) = mean and M2 of each chunk of y.
-pub fn conv2d_forward(p: &Params, x: &[f32], w: &[f32], y: &mut [f32], partial: &mut [f32]) {
+/// Calls `put(i, sum)` for each element i of y (N, P, Q, K) = x (N, H, W, C) * w (R, S, C, K), in place.
+pub(super) fn convolve(
+    p: &Params,
+    x: &[f32],
+    w: &[f32],
+    y: &mut [f32],
+    put: impl Fn(usize, f64) -> f32 + Sync,
+) {
     let [h_len, w_len, c_len, p_len, q_len, k_len] = [p.h, p.w, p.c, p.p, p.q, p.k].map(|x| x as usize);
     y.par_chunks_mut(q_len * k_len).enumerate().for_each(|(row, y)| {
         let mut sum = vec![0.0f64; k_len];
@@ -32,13 +38,18 @@ pub fn conv2d_forward(p: &Params, x: &[f32], w: &[f32], y: &mut [f32], partial: 
                     }
                 }
             }
-            for (y, &sum) in y.iter_mut().zip(&sum) {
-                *y = sum as f32;
+            for (k, (y, &sum)) in y.iter_mut().zip(&sum).enumerate() {
+                *y = put((row * q_len + q) * k_len + k, sum);
             }
         }
     });
+}
+
+/// y (N, P, Q, K) = x (N, H, W, C) * w (R, S, C, K); partial (chunks, 2, K) = mean and M2 of each chunk of y.
+pub fn conv2d_forward(p: &Params, x: &[f32], w: &[f32], y: &mut [f32], partial: &mut [f32]) {
+    convolve(p, x, w, y, |_, sum| sum as f32);
     if p.stats == 1 {
-        moments(y, k_len, p.chunk as usize, partial);
+        moments(y, p.k as usize, p.chunk as usize, partial);
     }
 }
 

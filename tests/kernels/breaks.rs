@@ -37,8 +37,8 @@ impl Break {
         let own = self.variant().source;
         // A text that is not the shader's own is of what it imports.
         let source = &match self.change {
-            Text(from, _) if !own.contains(from) => kernels::source::expand(own),
-            _ => own.to_string(),
+            Text(from, _) if own.contains(from) => own.to_string(),
+            _ => kernels::source::expand(own),
         };
         let broken = match self.change {
             Text(from, to) => source.replace(from, to),
@@ -132,6 +132,25 @@ pub const BREAKS: &[Break] = &[
         "gathered gradient not kept",
         Text("dy[i] = d;", "dy[i] += 0.0 * d;"),
     ),
+    broken("conv2d_folded", "bias forgotten", Text(" + affine[params.k / 4u + k]", "")),
+    broken(
+        "conv2d_folded",
+        "residual behind the ReLU",
+        Text(
+            "if (params.residual == 1u) { v += residual[at]; }\n    if (params.relu == 1u) { v = max(v, vec4<f32>(0.0)); }",
+            "if (params.relu == 1u) { v = max(v, vec4<f32>(0.0)); }\n    if (params.residual == 1u) { v += residual[at]; }",
+        ),
+    ),
+    broken(
+        "conv2d_folded",
+        "another channel's scale",
+        Text("put(at + 2u, k + 2u, c)", "put(at + 2u, k + 1u, c)"),
+    ),
+    broken("conv2d_folded", "stride ignored", Param("stride", "1u")),
+    broken("conv2d_packed", "zero is one", Text(">> vec4<u32>(1u));", ">> min(vec4<u32>(1u), codes));")),
+    broken("conv2d_packed", "sign ignored", Text("vec4<u32>(8u)) << ", "vec4<u32>(0u)) << ")),
+    broken("conv2d_packed", "even and odd channels swapped", Text("even, even >> 4u", "even >> 4u, even")),
+    broken("conv2d_packed", "always rectified", Text("params.relu == 1u", "true")),
     broken("conv2d_forward", "H and W swapped", Swap("h", "w")),
     broken("conv2d_forward", "stride ignored", Param("stride", "1u")),
     broken("conv2d_forward", "padding ignored", Param("pad", "0u")),
@@ -230,7 +249,23 @@ pub const BREAKS: &[Break] = &[
         "conv2d_forward",
         "subgroup",
         "goes on into the next chunk",
-        Text("i0 < vec4<u32>(end)", "i0 < vec4<u32>(pixels)"),
+        Text("i1 < vec4<u32>(end)", "i1 >= vec4<u32>(0u)"),
+    ),
+    varied("conv2d_folded", "subgroup", "another column's weights", Text("lane0 + 1u", "lane0 + 2u")),
+    varied("conv2d_folded", "subgroup", "scale forgotten", Text("value * affine[k]", "value")),
+    varied("conv2d_folded", "tile-32x32", "H and W swapped", Swap("h", "w")),
+    varied(
+        "conv2d_folded",
+        "tile-32x32",
+        "a quarter forgotten",
+        Text("put(pixel * k4 + k, k, a)", "put(pixel * k4 + k, k4 - 1u, a)"),
+    ),
+    varied("conv2d_packed", "subgroup", "another channel's codes", Text("2u + half", "3u - half")),
+    varied(
+        "conv2d_packed",
+        "tile-32x32",
+        "another channel's codes",
+        Text("of_channel(even, odd, 2u)", "of_channel(even, odd, 1u)"),
     ),
     varied("conv2d_input_grad", "subgroup", "another channel's weights", Text("row1 + k", "row0 + k")),
     varied("conv2d_input_grad", "subgroup", "H and W swapped", Swap("h", "w")),

@@ -3,7 +3,10 @@
 use crate::suite::{EPS, Suite, Tolerance::Bits, Tolerance::Each, Tolerance::Terms, draws};
 use shiftnet::kernels::conv2d_forward::{self, Params};
 use shiftnet::kernels::sum_partials::{BLOCK, Part};
-use shiftnet::kernels::{accumulating, conv2d_input_grad, conv2d_weight_grad, sum_partials};
+use shiftnet::kernels::{
+    accumulating, conv2d_folded, conv2d_input_grad, conv2d_packed, conv2d_weight_grad, sum_partials,
+};
+use shiftnet::method::codec;
 use shiftnet::plan::View;
 use shiftnet::reference;
 use shiftnet::rng::Draws;
@@ -61,6 +64,11 @@ fn convolutions(
         let [x, w] = [suite.normal(draws, &from), suite.normal(draws, &weight)];
         for (chunk, stats) in [(8, true), (24, true), (40, false)] {
             forward(suite, draws, &name, Params { chunk, stats: stats.into(), ..conv }, [x, w]);
+        }
+
+        for (chunk, relu, residual) in [(8, false, true), (24, true, false), (40, true, true)] {
+            let [relu, residual] = [relu, residual].map(u32::from);
+            folded(suite, draws, &name, Params { chunk, relu, residual, ..conv }, [x, w]);
         }
 
         let [dy, dx] = [suite.normal(draws, &out), suite.output(&from)];
@@ -124,6 +132,39 @@ fn forward(suite: &mut Suite, draws: &mut Draws, name: &str, conv: Params, [x, w
         dispatch,
         [Terms(terms), statistics],
     );
+}
+
+/// A folded convolution with weights as they are, and one with discrete weights as codes. Bounds are those of a sum of R S C
+/// products and three more terms.
+fn folded(suite: &mut Suite, draws: &mut Draws, name: &str, conv: Params, [x, w]: [View; 2]) {
+    let [k, terms] = [conv.k as usize, (conv.r * conv.s * conv.c) as usize];
+    let out = [conv.n, conv.p, conv.q, conv.k].map(|x| x as usize);
+    let affine = suite.normal(draws, &[2, k]);
+    let residual = match conv.residual {
+        1 => suite.normal(draws, &out),
+        _ => suite.normal(draws, &[conv2d_folded::UNUSED]),
+    };
+    let tensors = conv2d_folded::Tensors { affine, residual };
+    let discrete: Vec<f32> = (0..conv.w_len())
+        .map(|_| f32::from(codec::of_nibble([draws.below(8), draws.below(7) + 9][draws.below(2) as usize])))
+        .collect();
+    let codes = suite.u32s(&codec::nibbles(&discrete, k).expect("all have codes"));
+    for (w, values) in [(w, suite.values(w)), (codes, discrete)] {
+        let absolute = |values: &[f32]| values.iter().map(|v| v.abs()).collect::<Vec<f32>>();
+        let [x_abs, affine_abs, residual_abs] =
+            [x, affine, residual].map(|view| absolute(&suite.values(view)));
+        let mut magnitudes = vec![0.0; conv.y_len()];
+        let twin = reference::conv2d_folded::conv2d_folded;
+        twin(&conv, &x_abs, &absolute(&values), &affine_abs, &residual_abs, &mut magnitudes);
+        let bounds = magnitudes.iter().map(|&m| (terms + 3) as f64 * EPS * f64::from(m)).collect();
+        let y = suite.output(&out);
+        let dispatch = match w == codes {
+            true => conv2d_packed::dispatch("", conv, [x, w], tensors, y),
+            false => conv2d_folded::dispatch("", conv, [x, w], tensors, y),
+        };
+        let name = format!("{name}, chunk {}, relu {}, residual {}", conv.chunk, conv.relu, conv.residual);
+        suite.case(name, dispatch, [Each(bounds)]);
+    }
 }
 
 /// Weights whose parts are added, between ones that have none.

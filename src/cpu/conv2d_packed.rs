@@ -1,0 +1,33 @@
+//! Folded convolution with packed weights: they are decoded once a call, to the panels that the inner loop reads.
+
+use super::conv2d_folded::fold;
+use super::lanes::LANES;
+use super::tile::Panels;
+use crate::kernels::conv2d_forward::Params;
+
+/// [`super::conv2d_folded::conv2d_folded`] with w (R, S, C / 4, K / 2) as codes.
+pub fn conv2d_packed(p: &Params, x: &[f32], w: &[u32], affine: &[f32], residual: &[f32], y: &mut [f32]) {
+    let k = p.k as usize;
+    let rows = (p.r * p.s * p.c) as usize;
+    let panels = Panels::new(rows, k, |panel, lanes| decode(w, k, panel, lanes));
+    fold(p, x, &panels, affine, residual, y);
+}
+
+vectorized! {
+    /// Columns 16 panel ... of the weights (entries, 4, K) of words (entries, K / 2), as rows of 16.
+    fn decode(words: &[u32], k: usize, panel: usize, lanes: &mut [[f32; LANES]]) {
+        let first = panel * LANES / 2;
+        let width = (LANES / 2).min(k / 2 - first);
+        for (words, rows) in words.chunks_exact(k / 2).zip(lanes.as_chunks_mut::<4>().0) {
+            let mut own = [0; LANES / 2];
+            own[..width].copy_from_slice(&words[first..first + width]);
+            for (row, lanes) in rows.iter_mut().enumerate() {
+                for i in 0..LANES {
+                    let code = own[i / 2] >> (8 * row + 4 * (i % 2));
+                    let magnitude = ((1u32 << (code & 7)) >> 1) as i32 as f32;
+                    lanes[i] = f32::from_bits(magnitude.to_bits() | (code & 8) << 28);
+                }
+            }
+        }
+    }
+}
