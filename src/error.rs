@@ -43,6 +43,9 @@ pub enum Error {
          its driver; another --adapter may be right."
     )]
     Wrong { kernel: &'static str, layer: String, adapter: String, problem: String },
+    /// A layer that the arithmetic asked for cannot compute.
+    #[error("{layer}: {problem}. Use another arithmetic (--arith float computes every network).")]
+    Arithmetic { layer: String, problem: String },
     #[error("{problem}. {remedy}")]
     Adapter { problem: String, remedy: String },
     /// Validation, out-of-memory and internal errors that the GPU reported, and device loss.

@@ -5,6 +5,7 @@ pub mod cache;
 pub mod cli;
 pub mod cpu;
 pub mod data;
+pub mod deploy;
 pub mod engine;
 pub mod error;
 pub mod gpu;

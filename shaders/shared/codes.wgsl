@@ -9,5 +9,5 @@ fn decode(codes: vec4<u32>) -> vec4<f32> {
 
 // The weights of input channel c of an entry for 4 output channels, of which `even` has the first two.
 fn of_channel(even: u32, odd: u32, c: u32) -> vec4<f32> {
-    return decode(vec4<u32>(even, even >> 4u, odd, odd >> 4u) >> vec4<u32>(8u * c) & vec4<u32>(15u));
+    return decode((vec4<u32>(even, even >> 4u, odd, odd >> 4u) >> vec4<u32>(8u * c)) & vec4<u32>(15u));
 }

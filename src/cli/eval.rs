@@ -1,14 +1,15 @@
 //! `shiftnet eval`
 
-use super::{Outcome, print, print_json};
+use super::{Outcome, arith, print, print_json};
 use crate::data::{self, DatasetName, Need, Source};
+use crate::deploy::{Arith, Session, calibrate, packed};
 use crate::engine::Target;
 use crate::error::{Error, Result};
 use crate::method::{Method, MethodName};
-use crate::model::{Arch, Shortcut, weights};
-use crate::train::evaluate::{self, Evaluator};
-use crate::train::{RunDir, checkpoint, run_dir};
-use std::path::PathBuf;
+use crate::model::{Arch, Shortcut};
+use crate::train::evaluate::{self, Evaluator, Score};
+use crate::train::{Stated, Trained};
+use std::path::{Path, PathBuf};
 
 /// Which of a run's checkpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -20,7 +21,7 @@ pub enum Which {
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A run's directory, or a safetensors file
+    /// A run's directory, a safetensors file, or a packed model
     #[arg(value_name = "RUN|FILE")]
     path: PathBuf,
 
@@ -52,6 +53,9 @@ pub struct Args {
     #[arg(long, default_value = "best")]
     checkpoint: Which,
 
+    #[command(flatten)]
+    arith: arith::Args,
+
     /// Use the first N test images
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -79,43 +83,89 @@ pub fn run(args: &Args) -> Result<Outcome> {
             return Err(Error::setting(flag, value, "at least 1"));
         }
     }
-    let file = run_dir::weights_file(&args.path, args.checkpoint == Which::Last);
-    let own = match args.path.is_dir() {
-        true => Some(RunDir::new(&args.path).config()?.settings),
-        false => None,
-    };
-    let (tensors, progress) = checkpoint::read_weights(&file)?;
-    let stated = progress.map(|progress| progress.settings);
-    let from_file = |key: &str| stated.as_ref().and_then(|s| s[key].as_str().map(str::to_string));
-    let arch = match (args.arch, from_file("arch")) {
-        (Some(arch), _) => arch,
-        (None, Some(name)) => name.parse()?,
-        (None, None) => {
-            return Err(Error::Usage(format!(
-                "{} does not say its architecture: name it with --arch",
-                file.display()
-            )));
-        }
-    };
-    let shortcut = args.shortcut.or(match from_file("shortcut").as_deref() {
-        Some("a") => Some(Shortcut::A),
-        _ => None,
-    });
-    check_method(args, weights::method_of(&tensors), &file)?;
-    let plain = weights::discretize(tensors)
-        .map_err(|problem| Error::checkpoint(&file, problem, "Give a file with all latents of each layer"))?;
-    let dataset = args.dataset.or(own.as_ref().map(|s| s.dataset)).unwrap_or_default();
-    let data = args.data.clone().or(own.as_ref().and_then(|s| s.data.clone()));
-    let seed = args.seed.or(own.as_ref().map(|s| s.seed)).unwrap_or(0);
-    let source = Source::open(dataset, data.as_deref(), seed, Need::Test)?;
+    let arith = args.arith.arith()?;
+    if is_packed(&args.path)? {
+        return run_packed(args, arith);
+    }
+    let last = args.checkpoint == Which::Last;
+    let trained = Trained::read(&args.path, Stated { arch: args.arch, shortcut: args.shortcut, last })?;
+    check_method(args, trained.method, &trained.file)?;
+    let own = trained.settings.as_ref();
+    let dataset = args.dataset.or(own.map(|s| s.dataset)).unwrap_or_default();
+    let data = args.data.clone().or(own.and_then(|s| s.data.clone()));
+    let seed = args.seed.or(own.map(|s| s.seed)).unwrap_or(0);
+    // Integers get their ranges from training images.
+    let need = if arith.bits().is_some() { Need::TrainAndTest } else { Need::Test };
+    let source = Source::open(dataset, data.as_deref(), seed, need)?;
     let test = data::first(&source.test, args.limit);
     let target = Target::choose(args.adapter.as_deref())?;
-    let network = (arch, shortcut.unwrap_or_default());
     let batch = args.batch_size.min(test.len());
-    let mut evaluator = Evaluator::load(network, &source, (&file, &plain), &target, batch)?;
-    let score = evaluate::score(&evaluator.verdicts(test)?);
+    let verdicts = match args.arith.arith {
+        None => {
+            let network = (trained.arch, trained.shortcut);
+            let weights = (trained.file.as_path(), &trained.tensors);
+            Evaluator::load(network, &source, weights, &target, batch)?.verdicts(test)?
+        }
+        Some(_) => {
+            let mut model = trained.fold(dataset)?;
+            if arith.bits().is_some() {
+                calibrate::calibrate(&mut model, source.train.clone(), &target)?;
+            }
+            evaluate::verdicts_of_session(&mut Session::new(&model, arith, batch, &target)?, test)?
+        }
+    };
+    tell(args, &trained.file, &target, &evaluate::score(&verdicts))
+}
+
+/// Whether a file is a packed model, whole or not. What cannot be read is left to others to tell.
+fn is_packed(path: &Path) -> Result<bool> {
+    match path.is_file() {
+        true => Ok(packed::is_packed(&std::fs::read(path).map_err(|e| Error::io("read", path, e))?)),
+        false => Ok(false),
+    }
+}
+
+fn run_packed(args: &Args, arith: Arith) -> Result<Outcome> {
+    let model = packed::read(&args.path)?;
+    check_method(args, model.method, &args.path)?;
+    let other = args.arch.is_some_and(|arch| arch != model.arch)
+        || args.shortcut.is_some_and(|shortcut| shortcut != model.shortcut);
+    if other {
+        let problem = format!("holds {} with shortcut {:?}", model.arch, model.shortcut);
+        return Err(Error::checkpoint(
+            &args.path,
+            problem,
+            "Leave --arch and --shortcut out: the file tells them",
+        ));
+    }
+    let known = [DatasetName::Synthetic, DatasetName::Cifar10];
+    let own = known.into_iter().find(|dataset| dataset.input() == model.input);
+    let dataset = args.dataset.or(own).ok_or_else(|| {
+        Error::Usage(format!(
+            "{} does not say what it was trained on: name it with --dataset",
+            args.path.display()
+        ))
+    })?;
+    let source = Source::open(dataset, args.data.as_deref(), args.seed.unwrap_or(0), Need::Test)?;
+    if source.input.classes.len() != model.input.classes.len() || source.input.image != model.input.image {
+        let [h, w] = model.input.image;
+        let problem = format!("knows {} classes of {h} x {w} images", model.input.classes.len());
+        return Err(Error::checkpoint(
+            &args.path,
+            problem,
+            "Choose the dataset that it was trained on with --dataset",
+        ));
+    }
+    let test = data::first(&source.test, args.limit);
+    let target = Target::choose(args.adapter.as_deref())?;
+    let mut session = Session::new(&model, arith, args.batch_size.min(test.len()), &target)?;
+    let score = evaluate::score(&evaluate::verdicts_of_session(&mut session, test)?);
+    tell(args, &args.path, &target, &score)
+}
+
+fn tell(args: &Args, file: &Path, target: &Target, score: &Score) -> Result<Outcome> {
     if args.json {
-        print_json(&score)?;
+        print_json(score)?;
     } else {
         print(&format!("{} on {}", file.display(), target.info()))?;
         print(&format!(

@@ -1,8 +1,11 @@
 //! The command line: one file a command, with its arguments and what it does.
 
+pub mod arith;
 pub mod bench;
 pub mod devices;
 pub mod eval;
+pub mod export;
+pub mod infer;
 pub mod inspect;
 pub mod progress;
 pub mod report;
@@ -30,6 +33,10 @@ enum Command {
     Train(Box<train::Args>),
     /// Measure loss and accuracy of a run or a weight file
     Eval(eval::Args),
+    /// Name what images show, with a packed model
+    Infer(infer::Args),
+    /// Write a trained network for use: packed
+    Export(export::Args),
     /// Show what is inside a run or a weight file
     Inspect(inspect::Args),
     /// Write a run's report.html
@@ -77,6 +84,8 @@ pub fn run() -> ExitCode {
         Some(Command::Devices(args)) => devices::run(&args),
         Some(Command::Train(args)) => train::run(*args),
         Some(Command::Eval(args)) => eval::run(&args),
+        Some(Command::Infer(args)) => infer::run(&args),
+        Some(Command::Export(args)) => export::run(&args),
         Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Report(args)) => report::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),

@@ -18,10 +18,12 @@ pub mod add;
 pub mod batch_norm;
 pub mod batch_norm_backward;
 pub mod batch_norm_backward_reduce;
+pub mod conv2d_dot;
 pub mod conv2d_folded;
 pub mod conv2d_forward;
 pub mod conv2d_input_grad;
 pub mod conv2d_packed;
+pub mod conv2d_shift;
 pub mod conv2d_weight_grad;
 pub mod global_avg_pool;
 pub mod global_avg_pool_backward;
@@ -36,4 +38,6 @@ pub mod shortcut_a;
 pub mod shortcut_a_backward;
 pub mod sum_partials;
 
-pub use crate::reference::{augment, softmax_cross_entropy};
+pub use crate::reference::{
+    augment, global_avg_pool_integer, quantize, shortcut_a_integer, softmax_cross_entropy,
+};

@@ -1,6 +1,6 @@
 //! CIFAR-10's binary version (Krizhevsky 2009): records of a label byte and 3,072 bytes, planes R, G, B.
 
-use super::{DatasetName, InMemory, Need, Source};
+use super::{DatasetName, InMemory, Input, Need, Source};
 use crate::error::{Error, Result};
 use md5::{Digest, Md5};
 use std::fs::File;
@@ -30,6 +30,16 @@ const ORIGIN: &str = "CIFAR-10's binary version is cifar-10-binary.tar.gz (md5 \
     c32a1d4ab5d03f1284b67883e8d87530) from www.cs.toronto.edu/~kriz/cifar.html; give its path, or that of the \
     directory it unpacks to, with --data";
 
+/// What its networks are fed.
+pub fn input() -> Input {
+    Input {
+        classes: CLASSES.map(String::from).to_vec(),
+        image: [32, 32],
+        mean: [0.4914, 0.4822, 0.4465],
+        std: [0.2470, 0.2435, 0.2616],
+    }
+}
+
 /// Opens a directory of the binary batches, or the archive itself.
 ///
 /// # Errors
@@ -58,10 +68,7 @@ pub fn open(data: Option<&Path>, need: Need) -> Result<Source> {
     let [train, test] = parts;
     Ok(Source {
         name: DatasetName::Cifar10,
-        classes: CLASSES.map(String::from).to_vec(),
-        image: [32, 32],
-        mean: [0.4914, 0.4822, 0.4465],
-        std: [0.2470, 0.2435, 0.2616],
+        input: input(),
         train: Arc::new(train),
         test: Arc::new(test),
         notes,

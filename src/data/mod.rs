@@ -2,6 +2,7 @@
 
 pub mod cifar;
 pub mod loader;
+pub mod pictures;
 pub mod synthetic;
 
 use crate::error::Result;
@@ -35,6 +36,34 @@ pub enum DatasetName {
     Cifar10,
 }
 
+impl DatasetName {
+    /// What the dataset's networks are fed.
+    pub fn input(self) -> Input {
+        match self {
+            DatasetName::Synthetic => synthetic::input(),
+            DatasetName::Cifar10 => cifar::input(),
+        }
+    }
+}
+
+/// What a network is fed: images of one size, how their bytes are normalized, and what it tells apart.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Input {
+    pub classes: Vec<String>,
+    /// Height and width of an image.
+    pub image: [usize; 2],
+    /// Of the channels, in 0..1: a network sees (byte / 255 - mean) / std.
+    pub mean: [f32; 3],
+    pub std: [f32; 3],
+}
+
+impl Input {
+    /// Bytes of an image.
+    pub fn image_bytes(&self) -> usize {
+        3 * self.image[0] * self.image[1]
+    }
+}
+
 /// Which images of a dataset a command needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
@@ -46,12 +75,7 @@ pub enum Need {
 #[derive(Clone)]
 pub struct Source {
     pub name: DatasetName,
-    pub classes: Vec<String>,
-    /// Height and width of an image.
-    pub image: [usize; 2],
-    /// Of the channels, in 0..1.
-    pub mean: [f32; 3],
-    pub std: [f32; 3],
+    pub input: Input,
     /// Empty where only the test images were asked for.
     pub train: Arc<dyn Dataset>,
     pub test: Arc<dyn Dataset>,
@@ -69,11 +93,6 @@ impl Source {
             DatasetName::Synthetic => Ok(synthetic::open(seed, need)),
             DatasetName::Cifar10 => cifar::open(data, need),
         }
-    }
-
-    /// Bytes of an image.
-    pub fn image_bytes(&self) -> usize {
-        3 * self.image[0] * self.image[1]
     }
 }
 

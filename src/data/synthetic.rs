@@ -6,7 +6,7 @@
 //! A picture depends on (seed, split, index) alone. Only exactly rounded operations (`+ - * /`,
 //! `sqrt`, `floor`) go into it, so its bytes are the same on every platform.
 
-use super::{Dataset, DatasetName, Need, Source};
+use super::{Dataset, DatasetName, Input, Need, Source};
 use crate::error::Result;
 use crate::rng::{Draws, Stream};
 use std::sync::Arc;
@@ -43,15 +43,17 @@ pub const TRAIN_LEN: usize = 10_000;
 /// Test pictures of the data set.
 pub const TEST_LEN: usize = 2_000;
 
+/// What its networks are fed.
+pub fn input() -> Input {
+    Input { classes: CLASSES.map(String::from).to_vec(), image: [SIDE, SIDE], mean: [0.5; 3], std: [0.25; 3] }
+}
+
 /// The data set of a seed.
 pub fn open(seed: u64, need: Need) -> Source {
     let train = if need == Need::TrainAndTest { TRAIN_LEN } else { 0 };
     Source {
         name: DatasetName::Synthetic,
-        classes: CLASSES.map(String::from).to_vec(),
-        image: [SIDE, SIDE],
-        mean: [0.5; 3],
-        std: [0.25; 3],
+        input: input(),
         train: Arc::new(Pictures { seed, split: TRAIN, len: train }),
         test: Arc::new(Pictures { seed, split: TEST, len: TEST_LEN }),
         notes: vec![],

@@ -60,6 +60,20 @@ pub struct Io {
     pub status: View,
 }
 
+impl Io {
+    /// The buffers for batches of `n` images of `h` x `w`.
+    pub(crate) fn new(plan: &mut Plan, n: usize, [h, w]: [usize; 2]) -> Io {
+        Io {
+            step: plan.buffer("step", &[Step::LEN], Elem::U32, Role::Input),
+            images: plan.buffer("images", &[augment::image_words(n, h, w)], Elem::U32, Role::Input),
+            labels: plan.buffer("labels", &[n], Elem::U32, Role::Input),
+            result: plan.buffer("result", &[n, 4], Elem::F32, Role::State),
+            log: plan.buffer("log", &[softmax_cross_entropy::ROWS, 4], Elem::F32, Role::State),
+            status: plan.buffer("status", &[softmax_cross_entropy::STATUS_LEN], Elem::U32, Role::State),
+        }
+    }
+}
+
 impl Network {
     /// Plans `graph`, with variants by the rule.
     ///
@@ -79,14 +93,7 @@ impl Network {
         let mut plan = Plan::default();
         let n = options.micro_batch;
         let [h, w] = graph.image();
-        let io = Io {
-            step: plan.buffer("step", &[Step::LEN], Elem::U32, Role::Input),
-            images: plan.buffer("images", &[augment::image_words(n, h, w)], Elem::U32, Role::Input),
-            labels: plan.buffer("labels", &[n], Elem::U32, Role::Input),
-            result: plan.buffer("result", &[n, 4], Elem::F32, Role::State),
-            log: plan.buffer("log", &[softmax_cross_entropy::ROWS, 4], Elem::F32, Role::State),
-            status: plan.buffer("status", &[softmax_cross_entropy::STATUS_LEN], Elem::U32, Role::State),
-        };
+        let io = Io::new(&mut plan, n, [h, w]);
         let family = options.method.family().filter(|_| options.train);
         let mut store =
             Store::new(&mut plan, &graph, family.as_deref(), options.capabilities.max_binding, options.train);

@@ -2,7 +2,8 @@
 
 mod backward;
 pub mod compile;
-mod fuse;
+pub mod container;
+pub mod fuse;
 pub mod graph;
 pub mod params;
 pub mod resnet;

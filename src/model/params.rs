@@ -20,6 +20,31 @@ pub enum Layout {
     Conv { channels: usize },
 }
 
+impl Layout {
+    /// For each element in the buffer's order: its place on disk in a tensor of `shape`, or `None` for padding.
+    fn order(self, shape: &[usize]) -> Vec<Option<usize>> {
+        match (self, shape) {
+            (Layout::Conv { channels }, &[k_len, c_len, r_len, s_len]) => {
+                let mut order = Vec::with_capacity(r_len * s_len * channels * k_len);
+                for tap in 0..r_len * s_len {
+                    for c in 0..channels {
+                        order.extend(
+                            (0..k_len).map(|k| (c < c_len).then_some((k * c_len + c) * r_len * s_len + tap)),
+                        );
+                    }
+                }
+                order
+            }
+            _ => (0..shape.iter().product()).map(Some).collect(),
+        }
+    }
+
+    /// A tensor of `shape` from the order on disk to the buffer's.
+    pub fn pack(self, shape: &[usize], disk: &[f32]) -> Vec<f32> {
+        self.order(shape).into_iter().map(|from| from.map_or(0.0, |from| disk[from])).collect()
+    }
+}
+
 /// How a tensor begins.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Initial {
@@ -60,33 +85,15 @@ impl Tensor {
         self.len() == 0
     }
 
-    /// For each element in the buffer's order: its place on disk, or `None` for padding.
-    fn order(&self) -> Vec<Option<usize>> {
-        match (self.layout, self.shape.as_slice()) {
-            (Layout::Conv { channels }, &[k_len, c_len, r_len, s_len]) => {
-                let mut order = Vec::with_capacity(r_len * s_len * channels * k_len);
-                for tap in 0..r_len * s_len {
-                    for c in 0..channels {
-                        order.extend(
-                            (0..k_len).map(|k| (c < c_len).then_some((k * c_len + c) * r_len * s_len + tap)),
-                        );
-                    }
-                }
-                order
-            }
-            _ => (0..self.len()).map(Some).collect(),
-        }
-    }
-
     /// From the order on disk to the buffer's.
     pub fn pack(&self, disk: &[f32]) -> Vec<f32> {
-        self.order().into_iter().map(|from| from.map_or(0.0, |from| disk[from])).collect()
+        self.layout.pack(&self.shape, disk)
     }
 
     /// From the buffer's order to that on disk.
     pub fn unpack(&self, packed: &[f32]) -> Vec<f32> {
         let mut disk = vec![0.0; self.len()];
-        for (&value, to) in packed.iter().zip(self.order()) {
+        for (&value, to) in packed.iter().zip(self.layout.order(&self.shape)) {
             if let Some(to) = to {
                 disk[to] = value;
             }

@@ -109,10 +109,11 @@ pub fn collect(config: &Config, checkpoint: &Checkpoint, adapter: Option<&str>) 
     };
     let right: Vec<bool> = verdicts.iter().map(|v| v.top1).collect();
     let sample = |index: usize| {
-        let mut pixels = vec![0; source.image_bytes()];
+        let mut pixels = vec![0; source.input.image_bytes()];
         let truth = test.read(index, &mut pixels)?;
-        let class = |class: usize| source.classes.get(class).map_or_else(|| class.to_string(), String::clone);
-        let [height, width] = source.image;
+        let class =
+            |class: usize| source.input.classes.get(class).map_or_else(|| class.to_string(), String::clone);
+        let [height, width] = source.input.image;
         Ok(Sample {
             address: address(&pixels, width, height),
             index,

@@ -1,15 +1,12 @@
 //! Checkpoints: safetensors whose metadata holds everything a bit-exact resume needs, with checksums.
-//!
-//! The metadata is one key, `shiftnet`: JSON with sorted keys. It ends with a CRC-32 of the data section and
-//! one of the header (length field included), in which its own eight digits count as zeros.
 
 use crate::error::{Error, Result};
+use crate::model::container::{self, Kind};
 use crate::model::state::Tensors;
 use crate::model::weights;
+use safetensors::Dtype;
 use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::Path;
 
@@ -34,8 +31,7 @@ pub struct Progress {
     pub settings: serde_json::Value,
 }
 
-const KEY: &str = "shiftnet";
-const VERSION: u32 = 1;
+const KIND: Kind = Kind { key: "shiftnet", version: 1, name: "a checkpoint of shiftnet" };
 const REMEDY: &str =
     "Resume from another checkpoint (best.safetensors may be whole), or begin again with --overwrite";
 
@@ -66,43 +62,13 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 fn encode(tensors: &Tensors, progress: &Progress) -> Result<Vec<u8>> {
-    let views: BTreeMap<&String, TensorView> = tensors
-        .iter()
-        .map(|(name, (shape, values))| {
-            let bytes = bytemuck::cast_slice(values);
-            (name, TensorView::new(Dtype::F32, shape.clone(), bytes).expect("shapes match their values"))
-        })
-        .collect();
-    // Without metadata first: the data section does not depend on it.
-    let serialize = |metadata| {
-        safetensors::serialize(&views, metadata).map_err(|e| Error::Gpu(format!("checkpoint: {e}")))
-    };
-    let plain = serialize(None)?;
-    let data_crc = crc32fast::hash(&plain[header_len(&plain).expect("just written")..]);
-    let mut json = serde_json::to_value(progress).expect("plain data");
-    json["version"] = VERSION.into();
-    json["crc_data"] = format!("{data_crc:08x}").into();
-    json["crc_header"] = "00000000".into();
-    let mut bytes = serialize(Some(HashMap::from([(KEY.to_string(), json.to_string())])))?;
-    let header = header_len(&bytes).expect("just written");
-    let crc = format!("{:08x}", crc32fast::hash(&bytes[..header]));
-    let digits = crc_digits(&bytes[..header]).expect("just written");
-    bytes[digits..digits + 8].copy_from_slice(crc.as_bytes());
-    Ok(bytes)
-}
-
-/// Bytes before the data section: the length field and the header.
-fn header_len(bytes: &[u8]) -> Option<usize> {
-    let length = u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?);
-    let end = usize::try_from(length).ok()?.checked_add(8)?;
-    (end <= bytes.len()).then_some(end)
-}
-
-/// Where the digits of the header's checksum begin.
-fn crc_digits(header: &[u8]) -> Option<usize> {
-    const BEFORE: &[u8] = br#"\"crc_header\":\""#;
-    let at = header.windows(BEFORE.len()).position(|window| window == BEFORE)? + BEFORE.len();
-    (at + 8 <= header.len()).then_some(at)
+    let views = tensors.iter().map(|(name, (shape, values))| {
+        let bytes = bytemuck::cast_slice(values);
+        let view = TensorView::new(Dtype::F32, shape.clone(), bytes).expect("shapes match their values");
+        (name.clone(), view)
+    });
+    let json = serde_json::to_value(progress).expect("plain data");
+    container::encode(KIND, &views.collect(), json).map_err(|e| Error::Gpu(format!("checkpoint: {e}")))
 }
 
 /// Reads a checkpoint.
@@ -130,32 +96,12 @@ pub fn read_weights(path: &Path) -> Result<(Tensors, Option<Progress>)> {
 
 /// Whether the bytes have a checkpoint's metadata, intact or not.
 fn is_checkpoint(bytes: &[u8]) -> bool {
-    const NAMED: &[u8] = br#"{"__metadata__":{"shiftnet":"#;
-    let header = header_len(bytes).map(|end| &bytes[..end]);
-    header.is_some_and(|h| crc_digits(h).is_some() || h.windows(NAMED.len()).any(|window| window == NAMED))
+    container::is(KIND, bytes) || container::is_any(bytes)
 }
 
 fn decode(bytes: &[u8]) -> Result<(Tensors, Progress), String> {
-    let header = header_len(bytes).ok_or("is truncated, or not a safetensors file")?;
-    let digits =
-        crc_digits(&bytes[..header]).ok_or("is not a checkpoint of shiftnet, or its header is damaged")?;
-    let mut zeroed = bytes[..header].to_vec();
-    zeroed[digits..digits + 8].copy_from_slice(b"00000000");
-    if bytes[digits..digits + 8] != *format!("{:08x}", crc32fast::hash(&zeroed)).as_bytes() {
-        return Err("is damaged: its header does not match its checksum".into());
-    }
-    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| format!("is damaged ({e})"))?;
-    let json = metadata.metadata().as_ref().and_then(|m| m.get(KEY)).ok_or("has no metadata of shiftnet")?;
-    let json: serde_json::Value =
-        serde_json::from_str(json).map_err(|e| format!("has damaged metadata ({e})"))?;
-    if json["version"] != VERSION {
-        return Err(format!("is of version {}, but this program reads {VERSION}", json["version"]));
-    }
-    if json["crc_data"] != format!("{:08x}", crc32fast::hash(&bytes[header..])) {
-        return Err("is damaged or truncated: its data does not match its checksum".into());
-    }
+    let (file, json) = container::decode(KIND, bytes)?;
     let progress = serde_json::from_value(json).map_err(|e| format!("has damaged metadata ({e})"))?;
-    let file = SafeTensors::deserialize(bytes).map_err(|e| format!("is damaged ({e})"))?;
     let tensor = |(name, view): (String, TensorView)| match view.dtype() {
         Dtype::F32 => Ok((name, (view.shape().to_vec(), bytemuck::pod_collect_to_vec(view.data())))),
         other => Err(format!("holds {name} as {other:?}, not F32")),
@@ -166,6 +112,7 @@ fn decode(bytes: &[u8]) -> Result<(Tensors, Progress), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use safetensors::SafeTensors;
 
     fn small() -> (Tensors, Progress) {
         let tensors = Tensors::from([

@@ -1,11 +1,13 @@
 //! Evaluation: every test image once, with running statistics.
 
 use crate::data::{Dataset, Loader, Source};
+use crate::deploy::Session;
 use crate::engine::{Engine, Read, Target};
 use crate::error::{Error, Result};
 use crate::kernels::softmax_cross_entropy::NO_LABEL;
 use crate::kernels::{Hyper, Step};
 use crate::method::Method;
+use crate::model::compile::Io;
 use crate::model::state::{self, Tensors};
 use crate::model::{Arch, Network, Options, Shortcut, weights};
 use crate::plan::List;
@@ -38,13 +40,32 @@ pub fn verdicts(
     network: &Network,
     dataset: Arc<dyn Dataset>,
 ) -> Result<Vec<Verdict>> {
-    let n = network.options.micro_batch;
     let [h, w] = network.graph.image();
-    let image_bytes = 3 * h * w;
+    let feed = Feed { io: &network.io, batch: network.options.micro_batch, image_bytes: 3 * h * w };
+    verdicts_of(engine, feed, dataset)
+}
+
+/// Evaluates a deployed model on all of `dataset`, in its order.
+pub fn verdicts_of_session(session: &mut Session, dataset: Arc<dyn Dataset>) -> Result<Vec<Verdict>> {
+    let Session { engine, inference, .. } = session;
+    let feed = Feed { io: &inference.io, batch: inference.options.batch, image_bytes: session.image_bytes };
+    verdicts_of(engine.as_mut(), feed, dataset)
+}
+
+/// How images go to an engine whose plan has a [`List::Evaluate`].
+#[derive(Clone, Copy)]
+struct Feed<'a> {
+    io: &'a Io,
+    batch: usize,
+    image_bytes: usize,
+}
+
+fn verdicts_of(engine: &mut dyn Engine, feed: Feed, dataset: Arc<dyn Dataset>) -> Result<Vec<Verdict>> {
+    let Feed { io, batch: n, image_bytes } = feed;
     let order: Vec<u32> = (0..dataset.len() as u32).collect();
     let batches = order.len().div_ceil(n);
     let mut loader = Loader::new(dataset, order, n, image_bytes);
-    engine.write(network.io.step, bytemuck::bytes_of(&Step::default()))?;
+    engine.write(io.step, bytemuck::bytes_of(&Step::default()))?;
     let mut reads: Vec<(Read, usize)> = Vec::with_capacity(batches);
     let mut verdicts = Vec::new();
     for _ in 0..batches {
@@ -52,10 +73,10 @@ pub fn verdicts(
         let images = batch.labels.len();
         batch.labels.resize(n, NO_LABEL);
         batch.images.resize(batch.images.len().next_multiple_of(4), 0);
-        engine.write(network.io.images, &batch.images)?;
-        engine.write(network.io.labels, bytemuck::cast_slice(&batch.labels))?;
+        engine.write(io.images, &batch.images)?;
+        engine.write(io.labels, bytemuck::cast_slice(&batch.labels))?;
         engine.run(List::Evaluate)?;
-        reads.push((engine.read(network.io.result)?, images));
+        reads.push((engine.read(io.result)?, images));
     }
     engine.poll(true)?;
     for (mut read, images) in reads {
@@ -103,14 +124,14 @@ impl Evaluator {
         target: &Target,
         batch: usize,
     ) -> Result<Evaluator> {
-        let graph = arch.build(shortcut, source.image, source.classes.len())?;
+        let graph = arch.build(shortcut, source.input.image, source.input.classes.len())?;
         let options = Options {
             method: Method::FP32,
             micro_batch: batch,
             batch,
             hyper: Hyper { momentum: 0.0, weight_decay: 0.0, alpha: 0.0 },
-            mean: source.mean,
-            std: source.std,
+            mean: source.input.mean,
+            std: source.input.std,
             capabilities: target.capabilities(),
             train: false,
         };

@@ -45,7 +45,7 @@ impl Setup {
             let expected = format!("at least one batch of {} (--batch-size)", settings.batch_size);
             return Err(Error::setting("--limit, or the dataset,", problem, expected));
         }
-        let graph = settings.arch.build(settings.shortcut, source.image, source.classes.len())?;
+        let graph = settings.arch.build(settings.shortcut, source.input.image, source.input.classes.len())?;
         let network = Network::compile_with(
             graph,
             Options {
@@ -53,8 +53,8 @@ impl Setup {
                 micro_batch: settings.micro_batch(),
                 batch: settings.batch_size,
                 hyper: settings.hyper(),
-                mean: source.mean,
-                std: source.std,
+                mean: source.input.mean,
+                std: source.input.std,
                 capabilities: target.capabilities(),
                 train: true,
             },
@@ -178,7 +178,7 @@ impl Setup {
         let work = Work {
             augment: self.settings.augment == Augment::Standard,
             settings: self.settings,
-            image_bytes: self.source.image_bytes(),
+            image_bytes: self.source.input.image_bytes(),
             train: self.train,
             test: self.test,
             network: self.network,

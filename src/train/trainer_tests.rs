@@ -74,7 +74,7 @@ fn late_reads_lose_no_step_and_share_their_time() {
     let work = Work {
         steps_per_epoch: setup.steps_per_epoch(),
         augment: true,
-        image_bytes: setup.source.image_bytes(),
+        image_bytes: setup.source.input.image_bytes(),
         settings: setup.settings,
         train: setup.train,
         test: setup.test,

@@ -8,6 +8,7 @@ mod breaks;
 mod close;
 mod conv;
 mod gradients;
+mod integers;
 mod layers;
 mod norm;
 mod suite;
@@ -27,6 +28,7 @@ static SUITE: LazyLock<Suite> = LazyLock::new(|| {
     conv::add(&mut suite);
     norm::add(&mut suite);
     layers::add(&mut suite);
+    integers::add(&mut suite);
     training::add(&mut suite);
     suite
 });

@@ -1,0 +1,107 @@
+//! `shiftnet export`
+
+use super::progress::eprintln_lossy;
+use super::{Outcome, print};
+use crate::data::{DatasetName, Need, Source};
+use crate::deploy::{Model, calibrate, packed};
+use crate::engine::Target;
+use crate::error::{Error, Result};
+use crate::model::{Arch, Shortcut};
+use crate::train::checkpoint::write_file;
+use crate::train::{Stated, Trained};
+use std::path::PathBuf;
+
+/// What to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Discrete weights at their bits, batch norms folded: what infer and eval run
+    Packed,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A run's directory, or a safetensors file
+    #[arg(value_name = "RUN|FILE")]
+    path: PathBuf,
+
+    /// What to write
+    #[arg(long)]
+    format: Format,
+
+    /// Where to write it
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+
+    /// A run's last checkpoint in place of its best
+    #[arg(long)]
+    last: bool,
+
+    /// Architecture [default: the run's or the checkpoint's]
+    #[arg(short = 'a', long, value_name = "NAME")]
+    arch: Option<Arch>,
+
+    /// Shortcut [default: the run's or the checkpoint's, else b]
+    #[arg(long)]
+    shortcut: Option<Shortcut>,
+
+    /// Dataset whose classes and images the network knows [default: the run's or the checkpoint's]
+    #[arg(long)]
+    dataset: Option<DatasetName>,
+
+    /// Directory (or archive) of the dataset's files: training images, of which the first 512 give integers their ranges
+    /// [default: the run's]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    /// A part of an adapter's name, its index, or host: what runs those images
+    #[arg(long, value_name = "NAME|INDEX|host")]
+    adapter: Option<String>,
+}
+
+pub fn run(args: &Args) -> Result<Outcome> {
+    let stated = Stated { arch: args.arch, shortcut: args.shortcut, last: args.last };
+    let trained = Trained::read(&args.path, stated)?;
+    let dataset = args.dataset.or(trained.dataset).ok_or_else(|| {
+        Error::Usage(format!(
+            "{} does not say what its classes are: name the dataset with --dataset",
+            trained.file.display()
+        ))
+    })?;
+    let mut model = trained.fold(dataset)?;
+    let bytes = match args.format {
+        Format::Packed => {
+            // Before minutes of work, not after them.
+            packed::encode(&model)?;
+            calibrated(args, &trained, dataset, &mut model)?;
+            packed::encode(&model)?
+        }
+    };
+    write_file(&args.out, &bytes)?;
+    let [all, discrete] = model.weights();
+    print(&format!(
+        "wrote {}: {} bytes, {} {} of {all} weights ({discrete} discrete)",
+        args.out.display(),
+        bytes.len(),
+        model.arch,
+        model.method
+    ))?;
+    Ok(Outcome::Done)
+}
+
+/// Gives integers their ranges, where there are images to measure them on.
+fn calibrated(args: &Args, trained: &Trained, dataset: DatasetName, model: &mut Model) -> Result<()> {
+    let own = trained.settings.as_ref().filter(|settings| settings.dataset == dataset);
+    let data = args.data.clone().or(own.and_then(|settings| settings.data.clone()));
+    let seed = own.map_or(0, |settings| settings.seed);
+    let source = match Source::open(dataset, data.as_deref(), seed, Need::TrainAndTest) {
+        Ok(source) => source,
+        Err(error) if args.data.is_some() => return Err(error),
+        Err(error) => {
+            eprintln_lossy(&format!(
+                "warning: no images to measure ranges of activations on ({error}). The file runs with --arith float only."
+            ));
+            return Ok(());
+        }
+    };
+    calibrate::calibrate(model, source.train, &Target::choose(args.adapter.as_deref())?)
+}

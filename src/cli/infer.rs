@@ -1,0 +1,104 @@
+//! `shiftnet infer`
+
+use super::{Outcome, arith, print, print_json};
+use crate::data::pictures;
+use crate::deploy::{Model, Session, packed};
+use crate::engine::Target;
+use crate::error::{Error, Result};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::Instant;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A packed model (export --format packed)
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+
+    /// JPEG, PNG or WebP files, or folders of them
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<PathBuf>,
+
+    /// Classes to name for each image
+    #[arg(short = 'k', long, value_name = "K", default_value_t = 3)]
+    top: usize,
+
+    #[command(flatten)]
+    arith: arith::Args,
+
+    /// Images of a batch [default: as many as there are, at most 64]
+    #[arg(short = 'b', long, value_name = "N")]
+    batch_size: Option<usize>,
+
+    /// A part of an adapter's name, its index, or host
+    #[arg(long, value_name = "NAME|INDEX|host")]
+    adapter: Option<String>,
+
+    /// One JSON object a line: an image each, then the rate
+    #[arg(long)]
+    json: bool,
+}
+
+/// A class that an image may be of.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Guess {
+    class: String,
+    probability: f64,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    image: &'a str,
+    top: &'a [Guess],
+}
+
+pub fn run(args: &Args) -> Result<Outcome> {
+    for (flag, value) in [("--top", args.top), ("--batch-size", args.batch_size.unwrap_or(1))] {
+        if value == 0 {
+            return Err(Error::setting(flag, value, "at least 1"));
+        }
+    }
+    let arith = args.arith.arith()?;
+    let model = packed::read(&args.model)?;
+    let files = pictures::files(&args.images)?;
+    let target = Target::choose(args.adapter.as_deref())?;
+    let batch = args.batch_size.unwrap_or(files.len().min(64));
+    let mut session = Session::new(&model, arith, batch, &target)?;
+    let width = files.iter().map(|file| file.display().to_string().chars().count()).max().unwrap_or(0);
+    let mut seconds = 0.0;
+    for files in files.chunks(batch) {
+        let pixels = files.iter().map(|file| pictures::read(file, model.input.image));
+        let pixels = pixels.collect::<Result<Vec<_>>>()?.concat();
+        let began = Instant::now();
+        let logits = session.run(&pixels)?;
+        seconds += began.elapsed().as_secs_f64();
+        for (file, logits) in files.iter().zip(logits) {
+            let (name, top) = (file.display().to_string(), guesses(&model, &logits, args.top));
+            match args.json {
+                true => print_json(&Line { image: &name, top: &top })?,
+                false => {
+                    let guess = |g: &Guess| format!("{} {:.1} %", g.class, 100.0 * g.probability);
+                    let top: Vec<String> = top.iter().map(guess).collect();
+                    print(&format!("{name:width$}  {}", top.join("  ")))?;
+                }
+            }
+        }
+    }
+    let rate = files.len() as f64 / seconds;
+    match args.json {
+        true => print(&format!(r#"{{"images":{},"images_per_s":{rate:.1}}}"#, files.len()))?,
+        false => print(&format!("{} images, {rate:.1} images/s on {}", files.len(), target.info()))?,
+    }
+    Ok(Outcome::Done)
+}
+
+/// The `top` most probable classes: softmax of the logits. The first of equal ones comes first.
+fn guesses(model: &Model, logits: &[f32], top: usize) -> Vec<Guess> {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let weights: Vec<f64> = logits.iter().map(|&l| f64::from(l - largest).exp()).collect();
+    let sum: f64 = weights.iter().sum();
+    let mut order: Vec<usize> = (0..weights.len()).collect();
+    order.sort_by(|&a, &b| weights[b].total_cmp(&weights[a]));
+    let guess = |&i: &usize| Guess { class: model.input.classes[i].clone(), probability: weights[i] / sum };
+    order.iter().take(top).map(guess).collect()
+}

@@ -1,0 +1,362 @@
+//! A model to a plan: one dispatch a convolution, in one of three arithmetics.
+
+use super::requantize::{self, Exponents, Requantization};
+use super::{Conv, Model, unfit};
+use crate::error::{Error, Result};
+use crate::kernels::choose::{self, Choices, Chosen};
+use crate::kernels::conv2d_forward::Params as Shape;
+use crate::kernels::*;
+use crate::method::codec;
+use crate::model::compile::Io;
+use crate::model::fuse::{self, Norm, Unit};
+use crate::model::graph::{Graph, Op};
+use crate::model::params::Layout;
+use crate::plan::{Capabilities, Elem, List, Plan, Role, View};
+use std::sync::Arc;
+
+/// What activations are, and how they are multiplied with the weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Arith {
+    /// f32 activations; discrete weights are decoded to f32.
+    #[default]
+    Float,
+    /// Integers of 8 or 16 bits, by shifts and flips of sign.
+    Shift { bits: u32 },
+    /// Integers of 8 bits, by dot products of 4 bytes.
+    Dp4a,
+}
+
+impl Arith {
+    /// Bits of an integer activation.
+    pub fn bits(self) -> Option<u32> {
+        match self {
+            Arith::Float => None,
+            Arith::Shift { bits } => Some(bits),
+            Arith::Dp4a => Some(8),
+        }
+    }
+}
+
+/// What a model is compiled for.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Images of a batch: what the buffers hold.
+    pub batch: usize,
+    pub arith: Arith,
+    /// Keep discrete weights as f32 where they could be codes.
+    pub unpacked: bool,
+    /// Of the adapter that will run it.
+    pub capabilities: Capabilities,
+}
+
+/// A model with its plan, whose only list is [`List::Evaluate`].
+#[derive(Clone, Debug)]
+pub struct Inference {
+    pub plan: Arc<Plan>,
+    pub options: Options,
+    pub io: Io,
+    /// (batch, classes).
+    pub logits: View,
+    /// What is written once: weights, scales and biases.
+    pub tables: Vec<(View, Vec<u32>)>,
+    /// The layers that can be integers: name, number of the dispatch that writes it, and what it writes.
+    pub activations: Vec<(String, usize, View)>,
+    /// The variants that run, by problem.
+    pub chosen: Chosen,
+}
+
+impl Inference {
+    /// Plans `model`.
+    ///
+    /// # Errors
+    /// [`Error::Arithmetic`] where a layer cannot be computed with the integers that `options` asks for, [`Error::Usage`] where
+    /// the model was not calibrated for them.
+    pub fn compile(model: &Model, options: Options, choices: &Choices) -> Result<Inference> {
+        let graph = model.graph()?;
+        let mut plan = Plan::default();
+        let n = options.batch;
+        let [h, w] = graph.image();
+        let io = Io::new(&mut plan, n, [h, w]);
+        let unused = plan.buffer("unused", &[conv2d_folded::UNUSED], Elem::F32, Role::State);
+        let values = vec![Value::default(); graph.nodes.len()];
+        let mut compiler = Compiler {
+            plan,
+            graph: &graph,
+            model,
+            options,
+            choices,
+            unused,
+            values,
+            tables: vec![(io.step, vec![0; Step::LEN])],
+            activations: vec![],
+        };
+        for unit in fuse::units(&graph)? {
+            match unit {
+                Unit::Norm(norm) => compiler.conv(&norm)?,
+                Unit::Layer(i) => compiler.layer(i, &io)?,
+            }
+        }
+        let logits = compiler.float(graph.nodes.len() - 1)?;
+        let classes = graph.classes();
+        let dlogits = compiler.plan.scratch("dlogits", &[n, classes]);
+        let tensors = softmax_cross_entropy::Tensors {
+            step: io.step,
+            labels: io.labels,
+            result: io.result,
+            log: io.log,
+            status: io.status,
+        };
+        let loss = softmax_cross_entropy::dispatch("loss", [n, classes], n, false, logits, tensors, dlogits)?;
+        let Compiler { mut plan, tables, activations, .. } = compiler;
+        plan.push(List::Evaluate, loss);
+        let dispatches = plan.list(List::Evaluate).iter();
+        let chosen = dispatches.filter_map(|d| Some((choose::problem(d)?, d.variant.to_string()))).collect();
+        Ok(Inference { plan: Arc::new(plan), options, io, logits, tables, activations, chosen })
+    }
+
+    /// Bytes of the weights of all convolutions, with their scales and biases.
+    pub fn weight_bytes(&self) -> u64 {
+        self.plan.buffers.iter().filter(|b| b.role == Role::Parameter).map(|b| b.bytes()).sum()
+    }
+}
+
+/// A layer's output in the forms that it has.
+#[derive(Clone, Copy, Default)]
+struct Value {
+    float: Option<View>,
+    /// With its exponent.
+    integers: Option<(View, i32)>,
+}
+
+struct Compiler<'a> {
+    plan: Plan,
+    graph: &'a Graph,
+    model: &'a Model,
+    options: Options,
+    choices: &'a Choices,
+    unused: View,
+    values: Vec<Value>,
+    tables: Vec<(View, Vec<u32>)>,
+    activations: Vec<(String, usize, View)>,
+}
+
+impl Compiler<'_> {
+    /// (N, H, W, C) of layer `node`'s output.
+    fn shape(&self, node: usize) -> [usize; 4] {
+        let [h, w, c] = self.graph.nodes[node].shape;
+        [self.options.batch, h, w, c]
+    }
+
+    fn name(&self, node: usize) -> &str {
+        &self.graph.nodes[node].name
+    }
+
+    /// A buffer that is written once.
+    fn table(&mut self, name: String, elem: Elem, words: Vec<u32>) -> View {
+        let view = self.plan.buffer(name, &[words.len()], elem, Role::Parameter);
+        self.tables.push((view, words));
+        view
+    }
+
+    fn floats(&mut self, name: String, values: &[f32]) -> View {
+        self.table(name, Elem::F32, values.iter().map(|v| v.to_bits()).collect())
+    }
+
+    /// The output of layer `i` as f32.
+    fn float(&self, i: usize) -> Result<View> {
+        self.values[i].float.ok_or_else(|| unfit(self.name(i), "a layer behind it needs f32"))
+    }
+
+    /// The output of layer `i` as integers of `bits`, which are made of f32 where there are none yet.
+    fn integers(&mut self, i: usize, bits: u32) -> Result<(View, i32)> {
+        if let Some(integers) = self.values[i].integers {
+            return Ok(integers);
+        }
+        let exponent = self.exponent(i, bits)?;
+        let x = self.float(i)?;
+        let name = format!("{} integers", self.name(i));
+        let len = self.shape(i).iter().product();
+        let y = self.plan.buffer(&name, &[conv2d_shift::words(len, bits)], Elem::U32, Role::Scratch);
+        let quantize = quantize::dispatch(&name, len, bits, exponent, x, y)?;
+        self.plan.push(List::Evaluate, quantize);
+        self.values[i].integers = Some((y, exponent));
+        Ok((y, exponent))
+    }
+
+    fn exponent(&self, i: usize, bits: u32) -> Result<i32> {
+        let exponents = self.model.exponents.as_ref().ok_or_else(|| {
+            Error::Usage("the model has no ranges of its activations: export it again, with images to calibrate on (--data)".into())
+        })?;
+        let found = exponents.get(self.name(i));
+        Ok(found.ok_or_else(|| unfit(self.name(i), "the model has no range of its values"))?
+            [usize::from(bits == 16)])
+    }
+
+    /// A convolution with what follows it, as integers where the arithmetic has them and its weights have codes.
+    fn conv(&mut self, norm: &Norm) -> Result<()> {
+        let graph = self.graph;
+        let (node, name) = (&graph.nodes[norm.conv], graph.nodes[norm.conv].name.as_str());
+        let (Op::Conv { k, size, stride, family }, conv) = (node.op, &self.model.convs[name]) else {
+            unreachable!("{name} is a convolution: `units` says so")
+        };
+        let shape = Shape {
+            relu: norm.relu.into(),
+            residual: norm.residual.is_some().into(),
+            ..Shape::new(self.shape(node.inputs[0]), k, size, stride)
+        };
+        let channels = shape.c as usize;
+        let weights = Layout::Conv { channels }.pack(&conv.shape, &conv.weight);
+        let codes = conv.discrete.then(|| codec::nibbles(&weights, k)).flatten();
+        match self.options.arith.bits() {
+            Some(bits) if family => {
+                let codes = codes
+                    .ok_or_else(|| unfit(name, "its weights leave the range of an i8: 0, ±1, ±2 ... ±64"))?;
+                self.integer_conv(norm, conv, shape, codes, bits)
+            }
+            _ => self.float_conv(norm, conv, shape, codes.filter(|_| !self.options.unpacked).ok_or(weights)),
+        }
+    }
+
+    fn float_conv(
+        &mut self,
+        norm: &Norm,
+        conv: &Conv,
+        shape: Shape,
+        weights: std::result::Result<Vec<u32>, Vec<f32>>,
+    ) -> Result<()> {
+        let graph = self.graph;
+        let name = graph.nodes[norm.conv].name.as_str();
+        let x = self.float(graph.nodes[norm.conv].inputs[0])?;
+        let residual = norm.residual.map_or(Ok(self.unused), |i| self.float(i))?;
+        let affine = self.floats(format!("{name}.affine"), &[&conv.scale[..], &conv.bias].concat());
+        let tensors = conv2d_folded::Tensors { affine, residual };
+        let y = self.plan.scratch(self.name(norm.output).to_string(), &self.shape(norm.output));
+        let kernel = if weights.is_ok() { &conv2d_packed::KERNEL } else { &conv2d_folded::KERNEL };
+        let capabilities = &self.options.capabilities;
+        let variant = self.choices.variant(kernel, &shape, capabilities);
+        let shape = shape.cut(variant, capabilities.invocations(), false);
+        let dispatch = match weights {
+            Ok(codes) => {
+                let w = self.table(format!("{name}.codes"), Elem::U32, codes);
+                conv2d_packed::dispatch(name, shape, [x, w], tensors, y)?
+            }
+            Err(weights) => {
+                let w = self.floats(format!("{name}.weight"), &weights);
+                conv2d_folded::dispatch(name, shape, [x, w], tensors, y)?
+            }
+        };
+        self.push_activation(norm.output, with_variant(dispatch, variant), y);
+        self.values[norm.output].float = Some(y);
+        Ok(())
+    }
+
+    /// Remembers where the output of layer `i` is made.
+    fn push_activation(&mut self, i: usize, dispatch: crate::plan::Dispatch, y: View) {
+        let at = self.plan.list(List::Evaluate).len();
+        self.activations.push((self.name(i).to_string(), at, y));
+        self.plan.push(List::Evaluate, dispatch);
+    }
+
+    fn integer_conv(
+        &mut self,
+        norm: &Norm,
+        conv: &Conv,
+        shape: Shape,
+        codes: Vec<u32>,
+        bits: u32,
+    ) -> Result<()> {
+        let graph = self.graph;
+        let name = graph.nodes[norm.conv].name.as_str();
+        let (x, from) = self.integers(graph.nodes[norm.conv].inputs[0], bits)?;
+        let residual = norm.residual.map(|i| self.integers(i, bits)).transpose()?;
+        let exponent = self.exponent(norm.output, bits)?;
+        let exponents = Exponents { x: from, y: exponent, residual: residual.map(|(_, e)| e) };
+        let requantization = requantize::requantize(name, conv, bits, exponents)?;
+        let Requantization { raise, shift, align, table } = requantization;
+        let params = conv2d_shift::Params::new(&shape, bits, [raise, shift, align]);
+        let requant = self.table(format!("{name}.requant"), Elem::U32, table);
+        let w = self.table(format!("{name}.codes"), Elem::U32, codes);
+        let unused = self.unused_words();
+        let tensors = conv2d_shift::Tensors { requant, residual: residual.map_or(unused, |(view, _)| view) };
+        let words = conv2d_shift::words(params.outputs(), bits);
+        let y = self.plan.buffer(self.name(norm.output).to_string(), &[words], Elem::U32, Role::Scratch);
+        let dispatch = match self.options.arith {
+            Arith::Dp4a => conv2d_dot::dispatch(name, params, [x, w], tensors, y)?,
+            _ => conv2d_shift::dispatch(name, params, [x, w], tensors, y)?,
+        };
+        self.push_activation(norm.output, dispatch, y);
+        self.values[norm.output].integers = Some((y, exponent));
+        Ok(())
+    }
+
+    /// [`Self::unused`] where words are bound; elements of all types have 4 bytes.
+    fn unused_words(&self) -> View {
+        self.unused
+    }
+
+    fn layer(&mut self, i: usize, io: &Io) -> Result<()> {
+        let graph = self.graph;
+        let node = &graph.nodes[i];
+        let name = node.name.as_str();
+        let input = node.inputs.first().copied().unwrap_or(i);
+        let from = self.shape(input);
+        let integers = self.values[input].integers;
+        if let Op::Conv { .. } = node.op {
+            // In the dispatch of the batch norm behind it.
+            return Ok(());
+        }
+        if let (Op::ShortcutA { k }, Some(bits)) = (node.op, self.options.arith.bits()) {
+            let (x, exponent) = self.integers(input, bits)?;
+            let words = conv2d_shift::words(self.shape(i).iter().product(), bits);
+            let y = self.plan.buffer(name, &[words], Elem::U32, Role::Scratch);
+            let params = shortcut_a_integer::Params::new(from, k, bits);
+            self.plan.push(List::Evaluate, shortcut_a_integer::dispatch(name, params, x, y)?);
+            self.values[i].integers = Some((y, exponent));
+            return Ok(());
+        }
+        let y = self.plan.scratch(name, &self.shape(i));
+        let dispatch = match (node.op, integers, self.options.arith.bits()) {
+            (Op::GlobalAvgPool, Some((x, exponent)), Some(bits)) => {
+                global_avg_pool_integer::dispatch(name, from, bits, exponent, x, y)?
+            }
+            (Op::GlobalAvgPool, ..) => {
+                global_avg_pool::dispatch(name, global_avg_pool::Params::new(from), self.float(input)?, y)?
+            }
+            (Op::Input, ..) => {
+                let crate::data::Input { mean, std, .. } = self.model.input;
+                let [n, h, w, _] = self.shape(i);
+                augment::dispatch(name, [n, h, w], mean, std, io.step, io.images, y)?
+            }
+            (Op::ShortcutA { k }, ..) => {
+                shortcut_a::dispatch(name, shortcut_a::Params::new(from, k), self.float(input)?, y)?
+            }
+            (Op::MaxPool, ..) => {
+                let shape = self.shape(i);
+                let winner = self.plan.buffer(format!("{name}.winner"), &shape, Elem::U32, Role::Scratch);
+                max_pool::dispatch(name, max_pool::Params::new(from), self.float(input)?, y, winner)?
+            }
+            (Op::Linear { k }, ..) => {
+                let [w, b] = self.model.fc.clone();
+                let tensors =
+                    [self.floats(format!("{name}.weight"), &w), self.floats(format!("{name}.bias"), &b)];
+                linear::dispatch(
+                    name,
+                    linear::Params::new(from[0], from[3], k),
+                    self.float(input)?,
+                    tensors,
+                    y,
+                )?
+            }
+            (op @ (Op::Conv { .. } | Op::BatchNorm | Op::Relu | Op::Add), ..) => {
+                return Err(Error::Usage(format!("layer {name} ({op:?}) has no kernel of its own")));
+            }
+        };
+        match node.op {
+            // What comes before the first integers.
+            Op::MaxPool => self.push_activation(i, dispatch, y),
+            _ => self.plan.push(List::Evaluate, dispatch),
+        }
+        self.values[i].float = Some(y);
+        Ok(())
+    }
+}

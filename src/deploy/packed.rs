@@ -1,0 +1,222 @@
+//! The packed file: a model whose discrete weights take b bits each. docs/packed.md is its description.
+
+use super::{Conv, Model};
+use crate::data::Input;
+use crate::error::{Error, Result};
+use crate::method::{Method, MethodName, codec};
+use crate::model::container::{self, Kind};
+use crate::model::graph::{Graph, INPUT_CHANNELS, Op};
+use crate::model::{Arch, Shortcut};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+const KIND: Kind = Kind { key: "shiftnet_packed", version: 1, name: "a packed model of shiftnet" };
+const REMEDY: &str = "Export it again with `shiftnet export RUN --format packed`";
+
+/// The longest side of an image that a file may ask for, and the most classes.
+const LONGEST: usize = 4096;
+const CLASSES: usize = 100_000;
+
+/// What the metadata holds beside checksums and version.
+#[derive(Debug, Serialize, Deserialize)]
+struct Header {
+    arch: Arch,
+    shortcut: Shortcut,
+    method: MethodName,
+    bits: u32,
+    input: Input,
+    exponents: Option<BTreeMap<String, [i32; 2]>>,
+}
+
+/// A tensor's type, shape and bytes.
+type Entry = (Dtype, Vec<usize>, Vec<u8>);
+
+/// The bytes of `model` as a packed file.
+///
+/// # Errors
+/// [`Error::Usage`] for a network without discrete weights.
+pub fn encode(model: &Model) -> Result<Vec<u8>> {
+    let bits = model.method.bits;
+    if model.method.family().is_none() {
+        return Err(Error::Usage(
+            "a full-precision network has no weights to pack: use --format safetensors or onnx".into(),
+        ));
+    }
+    let floats = |shape: &[usize], values: &[f32]| {
+        let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        (Dtype::F32, shape.to_vec(), bytes)
+    };
+    let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
+    for (name, conv) in &model.convs {
+        let k = conv.shape[0];
+        let (suffix, weight) = match conv.discrete {
+            true => {
+                let len = conv.weight.len() / k;
+                let words = codec::planes(&along_taps(conv), len, bits).ok_or_else(|| {
+                    Error::Usage(format!("{name} has weights that are not of {}", model.method))
+                })?;
+                let shape = vec![k, len.div_ceil(32), bits as usize];
+                ("codes", (Dtype::U32, shape, words.iter().flat_map(|w| w.to_le_bytes()).collect()))
+            }
+            false => ("weight", floats(&conv.shape, &conv.weight)),
+        };
+        entries.insert(format!("{name}.{suffix}"), weight);
+        entries.insert(format!("{name}.scale"), floats(&[k], &conv.scale));
+        entries.insert(format!("{name}.bias"), floats(&[k], &conv.bias));
+    }
+    let [weight, bias] = &model.fc;
+    entries.insert("fc.weight".into(), floats(&[bias.len(), weight.len() / bias.len()], weight));
+    entries.insert("fc.bias".into(), floats(&[bias.len()], bias));
+    let header = Header {
+        arch: model.arch,
+        shortcut: model.shortcut,
+        method: model.method.name,
+        bits,
+        input: model.input.clone(),
+        exponents: model.exponents.clone(),
+    };
+    let views = entries.iter().map(|(name, (dtype, shape, bytes))| {
+        let view = TensorView::new(*dtype, shape.clone(), bytes).expect("shapes match their values");
+        (name.clone(), view)
+    });
+    let json = serde_json::to_value(header).expect("plain data");
+    container::encode(KIND, &views.collect(), json).map_err(|e| Error::Usage(format!("packed model: {e}")))
+}
+
+/// Whether `bytes` are a packed file, intact or not.
+pub fn is_packed(bytes: &[u8]) -> bool {
+    container::is(KIND, bytes)
+}
+
+/// Reads a packed file.
+///
+/// # Errors
+/// [`Error::Io`], and [`Error::Checkpoint`] where any byte is not what was written, or it is not a model that this program runs.
+pub fn read(path: &Path) -> Result<Model> {
+    let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+    decode(&bytes).map_err(|problem| Error::checkpoint(path, problem, REMEDY))
+}
+
+/// The model of a packed file's bytes.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn decode(bytes: &[u8]) -> Result<Model, String> {
+    let (file, json) = container::decode(KIND, bytes)?;
+    let header: Header =
+        serde_json::from_value(json).map_err(|e| format!("has metadata that cannot be used ({e})"))?;
+    let Header { arch, shortcut, method, bits, input, exponents } = header;
+    let method = Method::new(method, bits).map_err(|e| e.to_string())?;
+    if method.family().is_none() {
+        return Err("has no discrete weights".into());
+    }
+    check_input(&input)?;
+    if exponents.iter().flatten().any(|(_, e)| e.iter().any(|e| e.abs() > 64)) {
+        return Err("has ranges of activations that no network has".into());
+    }
+    let graph = arch.build(shortcut, input.image, input.classes.len()).map_err(|e| e.to_string())?;
+    let reader = Reader { file: &file, bits };
+    let (mut convs, mut tensors) = (BTreeMap::new(), 0);
+    for node in &graph.nodes {
+        if let Op::Conv { family, .. } = node.op {
+            convs.insert(node.name.clone(), reader.conv(&node.name, shape_of(&graph, &node.name), family)?);
+            tensors += 3;
+        }
+    }
+    let classes = input.classes.len();
+    let width = graph.nodes.iter().rev().nth(1).map_or(0, |node| node.shape[2]);
+    let fc = [reader.floats("fc.weight", &[classes, width])?, reader.floats("fc.bias", &[classes])?];
+    tensors += 2;
+    if file.len() != tensors {
+        return Err(format!("has {} tensors where {arch} has {tensors}", file.len()));
+    }
+    Ok(Model { arch, shortcut, method, input, convs, fc, exponents })
+}
+
+fn check_input(input: &Input) -> Result<(), String> {
+    let Input { classes, image, mean, std } = input;
+    if image.iter().any(|side| !(1..=LONGEST).contains(side)) {
+        return Err(format!("asks for images of {} x {}", image[0], image[1]));
+    }
+    if !(1..=CLASSES).contains(&classes.len()) {
+        return Err(format!("has {} classes", classes.len()));
+    }
+    if !mean.iter().all(|m| m.is_finite()) || !std.iter().all(|s| s.is_finite() && *s > 0.0) {
+        return Err("has a normalization that is none".into());
+    }
+    Ok(())
+}
+
+/// (K, C, R, S) of a convolution.
+fn shape_of(graph: &Graph, name: &str) -> [usize; 4] {
+    let node = graph.nodes.iter().find(|node| node.name == name).expect("the graph's own name");
+    let Op::Conv { k, size, .. } = node.op else { unreachable!("{name} is a convolution") };
+    let c = graph.nodes[node.inputs[0]].shape[2];
+    [k, if node.inputs[0] == 0 { INPUT_CHANNELS - 1 } else { c }, size, size]
+}
+
+/// Weights (K, C, R, S) as rows (K) of (R, S, C), the order of a convolution's sum.
+fn along_taps(conv: &Conv) -> Vec<f32> {
+    let [k, c, r, s] = conv.shape;
+    let at = |k: usize, tap: usize, channel: usize| conv.weight[(k * c + channel) * r * s + tap];
+    (0..k)
+        .flat_map(|k| (0..r * s).flat_map(move |tap| (0..c).map(move |channel| (k, tap, channel))))
+        .map(|(k, tap, channel)| at(k, tap, channel))
+        .collect()
+}
+
+/// The inverse of [`along_taps`].
+fn along_channels(rows: &[f32], [k, c, r, s]: [usize; 4]) -> Vec<f32> {
+    let mut weight = vec![0.0; rows.len()];
+    for (i, &w) in rows.iter().enumerate() {
+        let (row, tap, channel) = (i / (c * r * s), i / c % (r * s), i % c);
+        weight[(row * c + channel) * r * s + tap] = w;
+    }
+    debug_assert_eq!(weight.len(), k * c * r * s);
+    weight
+}
+
+struct Reader<'a> {
+    file: &'a SafeTensors<'a>,
+    bits: u32,
+}
+
+impl Reader<'_> {
+    fn floats(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, String> {
+        let values: Vec<f32> = self.words(name, Dtype::F32, shape)?.into_iter().map(f32::from_bits).collect();
+        match values.iter().all(|v| v.is_finite()) {
+            true => Ok(values),
+            false => Err(format!("has values in {name} that are not finite")),
+        }
+    }
+
+    fn words(&self, name: &str, dtype: Dtype, shape: &[usize]) -> Result<Vec<u32>, String> {
+        let view = self.file.tensor(name).map_err(|_| format!("has no {name}"))?;
+        if view.dtype() != dtype || view.shape() != shape {
+            let (got, of) = (view.shape(), view.dtype());
+            return Err(format!(
+                "has {name} of shape {got:?} and type {of:?} where {shape:?} and {dtype:?} are needed"
+            ));
+        }
+        Ok(view.data().as_chunks().0.iter().map(|&word| u32::from_le_bytes(word)).collect())
+    }
+
+    fn conv(&self, name: &str, shape: [usize; 4], discrete: bool) -> Result<Conv, String> {
+        let [k, c, r, s] = shape;
+        let weight = match discrete {
+            true => {
+                let len = c * r * s;
+                let stored = [k, len.div_ceil(32), self.bits as usize];
+                let words = self.words(&format!("{name}.codes"), Dtype::U32, &stored)?;
+                let rows = codec::from_planes(&words, len, self.bits);
+                along_channels(&rows.map_err(|problem| format!("{name}.codes {problem}"))?, shape)
+            }
+            false => self.floats(&format!("{name}.weight"), &shape)?,
+        };
+        let of_channels = |suffix: &str| self.floats(&format!("{name}.{suffix}"), &[k]);
+        Ok(Conv { weight, shape, scale: of_channels("scale")?, bias: of_channels("bias")?, discrete })
+    }
+}

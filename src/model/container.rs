@@ -1,0 +1,96 @@
+//! Safetensors files whose metadata is one JSON string with checksums: what checkpoints and packed models are.
+//!
+//! The JSON's keys are sorted. Among them are `version`, `crc_data`, a CRC-32 of the data section, and `crc_header`, one of the
+//! header (length field included), in which its own eight digits count as zeros.
+
+use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
+use std::collections::{BTreeMap, HashMap};
+
+/// What tells a kind of file from others.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    /// The metadata's key.
+    pub key: &'static str,
+    pub version: u32,
+    /// What it is called in messages.
+    pub name: &'static str,
+}
+
+/// The bytes of a file with `tensors` and the plain data `json`.
+///
+/// # Errors
+/// What safetensors says.
+pub fn encode(
+    kind: Kind,
+    tensors: &BTreeMap<String, TensorView>,
+    mut json: serde_json::Value,
+) -> Result<Vec<u8>, String> {
+    // Without metadata first: the data section does not depend on it.
+    let serialize = |metadata| safetensors::serialize(tensors, metadata).map_err(|e| e.to_string());
+    let plain = serialize(None)?;
+    let data_crc = crc32fast::hash(&plain[header_len(&plain).expect("just written")..]);
+    json["version"] = kind.version.into();
+    json["crc_data"] = format!("{data_crc:08x}").into();
+    json["crc_header"] = "00000000".into();
+    let mut bytes = serialize(Some(HashMap::from([(kind.key.to_string(), json.to_string())])))?;
+    let header = header_len(&bytes).expect("just written");
+    let crc = format!("{:08x}", crc32fast::hash(&bytes[..header]));
+    let digits = crc_digits(&bytes[..header]).expect("just written");
+    bytes[digits..digits + 8].copy_from_slice(crc.as_bytes());
+    Ok(bytes)
+}
+
+/// Bytes before the data section: the length field and the header.
+pub fn header_len(bytes: &[u8]) -> Option<usize> {
+    let length = u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?);
+    let end = usize::try_from(length).ok()?.checked_add(8)?;
+    (end <= bytes.len()).then_some(end)
+}
+
+/// Where the digits of the header's checksum begin.
+fn crc_digits(header: &[u8]) -> Option<usize> {
+    const BEFORE: &[u8] = br#"\"crc_header\":\""#;
+    let at = header.windows(BEFORE.len()).position(|window| window == BEFORE)? + BEFORE.len();
+    (at + 8 <= header.len()).then_some(at)
+}
+
+/// Whether the bytes are a file of this kind, intact or not.
+pub fn is(kind: Kind, bytes: &[u8]) -> bool {
+    let named = format!(r#"{{"__metadata__":{{"{}":"#, kind.key).into_bytes();
+    let header = header_len(bytes).map(|end| &bytes[..end]);
+    header.is_some_and(|header| header.windows(named.len()).any(|window| window == named))
+}
+
+/// Whether the bytes have a header's checksum, of whatever kind.
+pub fn is_any(bytes: &[u8]) -> bool {
+    header_len(bytes).is_some_and(|end| crc_digits(&bytes[..end]).is_some())
+}
+
+/// The tensors and the plain data of a file.
+///
+/// # Errors
+/// What is wrong, where any byte is not what was written.
+pub fn decode(kind: Kind, bytes: &[u8]) -> Result<(SafeTensors<'_>, serde_json::Value), String> {
+    let header = header_len(bytes).ok_or("is truncated, or not a safetensors file")?;
+    let digits = crc_digits(&bytes[..header])
+        .ok_or_else(|| format!("is not {}, or its header is damaged", kind.name))?;
+    let mut zeroed = bytes[..header].to_vec();
+    zeroed[digits..digits + 8].copy_from_slice(b"00000000");
+    if bytes[digits..digits + 8] != *format!("{:08x}", crc32fast::hash(&zeroed)).as_bytes() {
+        return Err("is damaged: its header does not match its checksum".into());
+    }
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| format!("is damaged ({e})"))?;
+    let json = metadata.metadata().as_ref().and_then(|m| m.get(kind.key));
+    let json = json.ok_or_else(|| format!("is not {}", kind.name))?;
+    let json: serde_json::Value =
+        serde_json::from_str(json).map_err(|e| format!("has damaged metadata ({e})"))?;
+    if json["version"] != kind.version {
+        return Err(format!("is of version {}, but this program reads {}", json["version"], kind.version));
+    }
+    if json["crc_data"] != format!("{:08x}", crc32fast::hash(&bytes[header..])) {
+        return Err("is damaged or truncated: its data does not match its checksum".into());
+    }
+    let file = SafeTensors::deserialize(bytes).map_err(|e| format!("is damaged ({e})"))?;
+    Ok((file, json))
+}

@@ -1,0 +1,90 @@
+//! What training left: weights, and what their file or run says of them.
+
+use super::checkpoint;
+use super::run_dir::{self, RunDir};
+use super::settings::Settings;
+use crate::data::DatasetName;
+use crate::deploy::{self, Model};
+use crate::error::{Error, Result};
+use crate::method::Method;
+use crate::model::state::Tensors;
+use crate::model::{Arch, Shortcut, weights};
+use std::path::{Path, PathBuf};
+
+/// Trained weights.
+pub struct Trained {
+    pub file: PathBuf,
+    pub arch: Arch,
+    pub shortcut: Shortcut,
+    pub method: Method,
+    /// Plain weights: see [`weights::discretize`].
+    pub tensors: Tensors,
+    /// The run's, where a run's directory was given.
+    pub settings: Option<Settings>,
+    /// What the run or the checkpoint was trained on.
+    pub dataset: Option<DatasetName>,
+}
+
+/// What a user says where a file does not.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stated {
+    pub arch: Option<Arch>,
+    pub shortcut: Option<Shortcut>,
+    /// A run's last checkpoint in place of its best.
+    pub last: bool,
+}
+
+impl Trained {
+    /// Reads a run's checkpoint or a weight file.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] for a damaged or foreign file, [`Error::Usage`] where nothing says the architecture.
+    pub fn read(path: &Path, stated: Stated) -> Result<Trained> {
+        let file = run_dir::weights_file(path, stated.last);
+        let settings = match path.is_dir() {
+            true => Some(RunDir::new(path).config()?.settings),
+            false => None,
+        };
+        let (tensors, progress) = checkpoint::read_weights(&file)?;
+        let known = progress.map(|progress| progress.settings);
+        let known = |key: &str| known.as_ref().and_then(|s| s[key].as_str().map(str::to_string));
+        let arch = match (stated.arch, known("arch")) {
+            (Some(arch), _) => arch,
+            (None, Some(name)) => name.parse()?,
+            (None, None) => {
+                return Err(Error::Usage(format!(
+                    "{} does not say its architecture: name it with --arch",
+                    file.display()
+                )));
+            }
+        };
+        let shortcut = stated.shortcut.or((known("shortcut").as_deref() == Some("a")).then_some(Shortcut::A));
+        let dataset = match known("dataset").as_deref() {
+            Some("cifar10") => Some(DatasetName::Cifar10),
+            Some("synthetic") => Some(DatasetName::Synthetic),
+            _ => None,
+        };
+        let method = weights::method_of(&tensors);
+        let tensors = weights::discretize(tensors).map_err(|problem| {
+            Error::checkpoint(&file, problem, "Give a file with all latents of each layer")
+        })?;
+        Ok(Trained {
+            file,
+            arch,
+            shortcut: shortcut.unwrap_or_default(),
+            method,
+            tensors,
+            dataset: settings.as_ref().map(|s| s.dataset).or(dataset),
+            settings,
+        })
+    }
+
+    /// The model for images of `dataset`, without ranges of activations.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] where the weights do not fit the network.
+    pub fn fold(&self, dataset: DatasetName) -> Result<Model> {
+        let network = (self.arch, self.shortcut);
+        deploy::fold::fold(network, self.method, dataset.input(), (&self.file, &self.tensors))
+    }
+}

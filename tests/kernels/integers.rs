@@ -1,0 +1,122 @@
+//! Cases of the kernels that compute with integers: equal to the bit.
+
+use crate::suite::{Suite, Tolerance::Bits, draws};
+use shiftnet::kernels::conv2d_forward::Params as Conv;
+use shiftnet::kernels::conv2d_shift::{Params, Tensors};
+use shiftnet::kernels::{
+    conv2d_dot, conv2d_folded, conv2d_shift, global_avg_pool_integer, quantize, shortcut_a_integer,
+};
+use shiftnet::method::codec;
+use shiftnet::plan::View;
+use shiftnet::reference::integers::pack;
+use shiftnet::rng::Draws;
+
+/// (n, h, w, c), k, size, stride.
+const SHAPES: [([usize; 4], usize, usize, usize); 9] = [
+    ([1, 5, 7, 4], 8, 3, 1),
+    ([3, 6, 9, 8], 4, 3, 2),
+    ([1, 9, 6, 8], 12, 1, 1),
+    ([3, 7, 5, 12], 20, 1, 2),
+    ([1, 11, 8, 4], 8, 7, 2),
+    ([3, 1, 2, 4], 8, 3, 1),
+    ([17, 5, 3, 8], 20, 3, 1),
+    ([3, 10, 13, 68], 20, 3, 2),
+    ([2, 23, 9, 16], 36, 3, 1),
+];
+
+pub fn add(suite: &mut Suite) {
+    let draws = &mut draws("integers");
+    for (from, k, size, stride) in SHAPES {
+        for (bits, relu, residual) in
+            [(8, true, false), (8, false, true), (16, true, true), (16, false, false)]
+        {
+            convolution(suite, draws, Conv::new(from, k, size, stride), bits, [relu, residual]);
+        }
+    }
+    for (shape, k) in [([1, 5, 7, 4], 12), ([3, 6, 9, 8], 16), ([2, 1, 2, 16], 32), ([3, 2, 3, 136], 144)] {
+        for bits in [8, 16] {
+            layers(suite, draws, shape, k, bits);
+        }
+    }
+}
+
+/// Any integers of `bits`, the smallest and the largest too.
+fn activations(suite: &mut Suite, draws: &mut Draws, len: usize, bits: u32) -> View {
+    let most = (1 << (bits - 1)) - 1;
+    let value = |draws: &mut Draws| match draws.below(16) {
+        0 => -most - 1,
+        1 => most,
+        _ => draws.below(2 * most as u32 + 2) as i32 - most - 1,
+    };
+    let values: Vec<i32> = (0..len).map(|_| value(draws)).collect();
+    suite.u32s(&pack(&values, bits))
+}
+
+fn convolution(suite: &mut Suite, draws: &mut Draws, conv: Conv, bits: u32, [relu, residual]: [bool; 2]) {
+    let conv = Conv { relu: relu.into(), residual: residual.into(), ..conv };
+    let k = conv.k as usize;
+    // A third of the weights 0; magnitudes up to 64, but where sums are long up to 4.
+    let large = if conv.r * conv.c > 100 { 3 } else { 7 };
+    let code = |draws: &mut Draws| match draws.below(3) {
+        0 => 0,
+        sign => 1 + draws.below(large) + 8 * (sign - 1),
+    };
+    let weights: Vec<f32> = (0..conv.w_len()).map(|_| f32::from(codec::of_nibble(code(draws)))).collect();
+    let w = suite.u32s(&codec::nibbles(&weights, k).expect("all have codes"));
+    let x = activations(suite, draws, conv.x_len(), bits);
+
+    // Multipliers that bring typical sums to the range of an output, so that some of them are cut off and most are not.
+    let deviation = ((conv.r * conv.s * conv.c) as f32).sqrt() * 2f32.powi(bits as i32 + 1);
+    let ratio = 2f32.powi(bits as i32 - 2) / deviation;
+    let shift = (14.0 - ratio.log2()).floor().max(16.0) as u32;
+    let signed = |draws: &mut Draws, most: u32| draws.below(2 * most + 1) as i32 - most as i32;
+    let m: Vec<i32> = (0..k).map(|_| signed(draws, (1 << 15) - 1)).collect();
+    let high: Vec<i32> = (0..k).map(|_| signed(draws, 1 << (shift + bits - 18))).collect();
+    let low: Vec<i32> = (0..k).map(|_| draws.below(1 << 16) as i32).collect();
+    let requant: Vec<u32> = [m, high, low].concat().iter().map(|&v| v as u32).collect();
+    let requant = suite.u32s(&requant);
+    let residual = match residual {
+        true => activations(suite, draws, conv.y_len(), bits),
+        false => suite.u32s(&[7; conv2d_folded::UNUSED]),
+    };
+    // One-bit left shifts where sums are short, whose multipliers leave room for them.
+    let raise = u32::from(conv.r * conv.c < 30 && draws.below(2) == 0);
+    let params = Params::new(&conv, bits, [raise, shift, 16 + draws.below(shift - 15)]);
+    let tensors = Tensors { requant, residual };
+    let [n, h, width, c] = [conv.n, conv.h, conv.w, conv.c];
+    let name = format!(
+        "{n} x {h} x {width} x {c} to {k}, {} x {}, stride {}, {bits} bits, relu {}, residual {}",
+        conv.r, conv.s, conv.stride, conv.relu, conv.residual
+    );
+    let mut y = || suite.u32s(&vec![0x5555_5555; conv2d_shift::words(conv.y_len(), bits)]);
+    let (to_shift, to_dot) = (y(), y());
+    suite.case(&name, conv2d_shift::dispatch("", params, [x, w], tensors, to_shift), [Bits]);
+    if bits == 8 {
+        suite.case(&name, conv2d_dot::dispatch("", params, [x, w], tensors, to_dot), [Bits]);
+    }
+}
+
+fn layers(suite: &mut Suite, draws: &mut Draws, shape: [usize; 4], k: usize, bits: u32) {
+    let name = format!("{shape:?}, {bits} bits");
+    let [n, h, w, c] = shape;
+    let len = shape.iter().product::<usize>();
+    let words = conv2d_shift::words(len, bits);
+
+    // Values in and outside the range, among them halves, which go to the even neighbour.
+    let exponent = 3;
+    let range = 2f32.powi(bits as i32 - 4);
+    let x = suite.f32s(&shape, || {
+        let value = draws.normal() * range;
+        if draws.below(2) == 0 { (value * 8.0).floor() / 8.0 + 0.0625 } else { value }
+    });
+    let y = suite.u32s(&vec![0x5555_5555; words]);
+    suite.case(&name, quantize::dispatch("", len, bits, exponent, x, y), [Bits]);
+
+    let x = activations(suite, draws, len, bits);
+    let y = suite.output(&[n, c]);
+    suite.case(&name, global_avg_pool_integer::dispatch("", shape, bits, 5, x, y), [Bits]);
+
+    let params = shortcut_a_integer::Params::new(shape, k, bits);
+    let y = suite.u32s(&vec![0x5555_5555; conv2d_shift::words(n * h.div_ceil(2) * w.div_ceil(2) * k, bits)]);
+    suite.case(&name, shortcut_a_integer::dispatch("", params, x, y), [Bits]);
+}
