@@ -27,6 +27,16 @@ if command -v cargo-deny >/dev/null; then
     cargo deny check licenses
 fi
 
+# Exports are run in ONNX Runtime, where it can be had.
+if [ -z "${SHIFTNET_PYTHON:-}" ] && command -v python3 >/dev/null; then
+    step "ONNX Runtime"
+    [ -x target/venv-onnx/bin/python ] || python3 -m venv target/venv-onnx || echo "skipped: no virtual environment"
+    if ! target/venv-onnx/bin/python -m pip install -q --disable-pip-version-check -r tests/onnx/requirements.txt; then
+        echo "skipped: ONNX Runtime cannot be installed here"
+        rm -rf target/venv-onnx
+    fi
+fi
+
 step "tests"
 cargo test --release
 

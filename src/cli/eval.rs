@@ -84,7 +84,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
         }
     }
     let arith = args.arith.arith()?;
-    if is_packed(&args.path)? {
+    if packed::is_file(&args.path)? {
         return run_packed(args, arith);
     }
     let last = args.checkpoint == Which::Last;
@@ -115,14 +115,6 @@ pub fn run(args: &Args) -> Result<Outcome> {
         }
     };
     tell(args, &trained.file, &target, &evaluate::score(&verdicts))
-}
-
-/// Whether a file is a packed model, whole or not. What cannot be read is left to others to tell.
-fn is_packed(path: &Path) -> Result<bool> {
-    match path.is_file() {
-        true => Ok(packed::is_packed(&std::fs::read(path).map_err(|e| Error::io("read", path, e))?)),
-        false => Ok(false),
-    }
 }
 
 fn run_packed(args: &Args, arith: Arith) -> Result<Outcome> {

@@ -3,10 +3,10 @@
 use super::progress::eprintln_lossy;
 use super::{Outcome, print};
 use crate::data::{DatasetName, Need, Source};
-use crate::deploy::{Model, calibrate, packed};
+use crate::deploy::{Model, calibrate, onnx, packed};
 use crate::engine::Target;
 use crate::error::{Error, Result};
-use crate::model::{Arch, Shortcut};
+use crate::model::{Arch, Shortcut, weights};
 use crate::train::checkpoint::write_file;
 use crate::train::{Stated, Trained};
 use std::path::PathBuf;
@@ -16,6 +16,10 @@ use std::path::PathBuf;
 pub enum Format {
     /// Discrete weights at their bits, batch norms folded: what infer and eval run
     Packed,
+    /// The folded graph for ONNX Runtime and others: input images (N, 3, H, W), output logits
+    Onnx,
+    /// Plain weights under torchvision's names, which PyTorch's ResNets load
+    Safetensors,
 }
 
 #[derive(Debug, clap::Args)]
@@ -61,15 +65,12 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<Outcome> {
     let stated = Stated { arch: args.arch, shortcut: args.shortcut, last: args.last };
     let trained = Trained::read(&args.path, stated)?;
-    let dataset = args.dataset.or(trained.dataset).ok_or_else(|| {
-        Error::Usage(format!(
-            "{} does not say what its classes are: name the dataset with --dataset",
-            trained.file.display()
-        ))
-    })?;
-    let mut model = trained.fold(dataset)?;
     let bytes = match args.format {
+        Format::Safetensors => weights::encode(&trained.tensors)?,
+        Format::Onnx => onnx::encode(&trained.fold(dataset(args, &trained)?)?)?,
         Format::Packed => {
+            let dataset = dataset(args, &trained)?;
+            let mut model = trained.fold(dataset)?;
             // Before minutes of work, not after them.
             packed::encode(&model)?;
             calibrated(args, &trained, dataset, &mut model)?;
@@ -77,15 +78,25 @@ pub fn run(args: &Args) -> Result<Outcome> {
         }
     };
     write_file(&args.out, &bytes)?;
-    let [all, discrete] = model.weights();
+    let parameters = trained.tensors.iter().filter(|(name, _)| !name.contains(".running_"));
+    let parameters: usize = parameters.map(|(_, (_, values))| values.len()).sum();
     print(&format!(
-        "wrote {}: {} bytes, {} {} of {all} weights ({discrete} discrete)",
+        "wrote {}: {} {}, {parameters} parameters in {} bytes",
         args.out.display(),
+        trained.arch,
+        trained.method,
         bytes.len(),
-        model.arch,
-        model.method
     ))?;
     Ok(Outcome::Done)
+}
+
+fn dataset(args: &Args, trained: &Trained) -> Result<DatasetName> {
+    args.dataset.or(trained.dataset).ok_or_else(|| {
+        Error::Usage(format!(
+            "{} does not say what its classes are: name the dataset with --dataset",
+            trained.file.display()
+        ))
+    })
 }
 
 /// Gives integers their ranges, where there are images to measure them on.

@@ -1,15 +1,20 @@
 //! `shiftnet inspect`
 
 use super::{Outcome, print};
+use crate::deploy::compile::{Inference, Options};
+use crate::deploy::{Arith, packed};
+use crate::engine::Target;
 use crate::error::{Error, Result};
+use crate::kernels::choose::Choices;
 use crate::method::MethodName;
 use crate::model::weights;
+use crate::plan::lifetimes;
 use crate::train::{checkpoint, run_dir};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A run's directory, or a safetensors file
+    /// A run's directory, a safetensors file, or a packed model
     #[arg(value_name = "RUN|FILE")]
     path: PathBuf,
 
@@ -19,6 +24,9 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<Outcome> {
+    if packed::is_file(&args.path)? {
+        return packed_model(&args.path);
+    }
     let file = run_dir::weights_file(&args.path, args.last);
     let (tensors, progress) = checkpoint::read_weights(&file)?;
     if let Some(progress) = progress {
@@ -65,4 +73,94 @@ pub fn run(args: &Args) -> Result<Outcome> {
         MethodName::Fp32 => "* all at 32 bits: this file has no discrete weights".into(),
     })?;
     Ok(Outcome::Done)
+}
+
+/// What is in a packed model, layer by layer, and what it takes to run.
+fn packed_model(path: &Path) -> Result<Outcome> {
+    let model = packed::read(path)?;
+    let file = std::fs::metadata(path).map_err(|e| Error::io("read", path, e))?.len();
+    let [h, w] = model.input.image;
+    print(&format!(
+        "packed {} shortcut {:?}, {}: {} classes of {h} x {w} images, {}",
+        model.arch,
+        model.shortcut,
+        model.method,
+        model.input.classes.len(),
+        match model.exponents {
+            Some(_) => "with ranges of activations for integers",
+            None => "without ranges of activations: f32 only",
+        }
+    ))?;
+    let bits = model.method.bits;
+    let width = model.convs.keys().map(String::len).max().unwrap_or(0).max("total".len());
+    print(&format!(
+        "{:width$}  {:>12}  {:>8}  {:>8}  {:>6}  weights by value",
+        "layer", "shape", "bytes", "bits*", "zero"
+    ))?;
+    let graph = model.graph()?;
+    let (mut bytes, mut replaced, mut kept) = (0, 0u64, 0u64);
+    for node in &graph.nodes {
+        let Some(conv) = model.convs.get(&node.name) else { continue };
+        let stored = packed::conv_bytes(conv, bits);
+        let zeros = conv.weight.iter().filter(|w| **w == 0.0).count();
+        let nonzero = (conv.weight.len() - zeros) as u64;
+        let pixels = (node.shape[0] * node.shape[1]) as u64;
+        match conv.discrete {
+            true => replaced += pixels * nonzero,
+            false => kept += pixels * nonzero,
+        }
+        bytes += stored;
+        print(&format!(
+            "{:width$}  {:>12}  {stored:>8}  {:>8.2}  {:>5.1}%  {}",
+            node.name,
+            conv.shape.map(|d| d.to_string()).join("x"),
+            8.0 * stored as f64 / conv.weight.len() as f64,
+            100.0 * zeros as f64 / conv.weight.len() as f64,
+            if conv.discrete { values(&conv.weight) } else { "f32".into() }
+        ))?;
+    }
+    let classifier = 4 * (model.fc[0].len() + model.fc[1].len());
+    print(&format!("{:width$}  {:>12}  {classifier:>8}", "fc", "f32"))?;
+    bytes += classifier;
+    let [all, _] = model.weights();
+    print(&format!(
+        "{:width$}  {:>12}  {bytes:>8}  {:>8.2}  the file has {file} bytes",
+        "total",
+        "",
+        8.0 * bytes as f64 / all as f64
+    ))?;
+    print("* bytes of weights, scales and biases, a weight")?;
+    kept += model.fc[0].len() as u64;
+    print(&format!(
+        "A forward pass of one image: {replaced} multiply-adds are a shift and an addition each (zeros need none), {kept} \
+         stay multiply-adds"
+    ))?;
+    for (name, arith) in [("float", Arith::Float), ("shift, 8 bits", Arith::Shift { bits: 8 })] {
+        let options =
+            Options { batch: 1, arith, unpacked: false, capabilities: Target::host().capabilities() };
+        let memory = Inference::compile(&model, options, &Choices::default());
+        print(&match memory {
+            Ok(inference) => format!(
+                "Memory at one image, --arith {name}: {} bytes, of which weights {}",
+                lifetimes::assign(&inference.plan).bytes(),
+                inference.weight_bytes()
+            ),
+            Err(error) => format!("--arith {name} cannot run it: {error}"),
+        })?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// How many weights have each value, from the smallest on.
+fn values(weights: &[f32]) -> String {
+    let mut counts: Vec<(f32, usize)> = Vec::new();
+    let mut sorted = weights.to_vec();
+    sorted.sort_by(f32::total_cmp);
+    for value in sorted {
+        match counts.last_mut() {
+            Some((last, count)) if *last == value => *count += 1,
+            _ => counts.push((value, 1)),
+        }
+    }
+    counts.iter().map(|(value, count)| format!("{value}: {count}")).collect::<Vec<_>>().join("  ")
 }

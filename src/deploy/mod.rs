@@ -3,6 +3,7 @@
 pub mod calibrate;
 pub mod compile;
 pub mod fold;
+pub mod onnx;
 pub mod packed;
 pub mod requantize;
 pub mod session;

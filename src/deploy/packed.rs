@@ -86,9 +86,25 @@ pub fn encode(model: &Model) -> Result<Vec<u8>> {
     container::encode(KIND, &views.collect(), json).map_err(|e| Error::Usage(format!("packed model: {e}")))
 }
 
-/// Whether `bytes` are a packed file, intact or not.
-pub fn is_packed(bytes: &[u8]) -> bool {
-    container::is(KIND, bytes)
+/// Whether `path` is a packed file, intact or not.
+///
+/// # Errors
+/// [`Error::Io`] for a file that cannot be read.
+pub fn is_file(path: &Path) -> Result<bool> {
+    match path.is_file() {
+        true => Ok(container::is(KIND, &std::fs::read(path).map_err(|e| Error::io("read", path, e))?)),
+        false => Ok(false),
+    }
+}
+
+/// Bytes that a convolution takes in a packed file: weights, scales and biases.
+pub fn conv_bytes(conv: &Conv, bits: u32) -> usize {
+    let k = conv.shape[0];
+    let weights = match conv.discrete {
+        true => k * codec::plane_words(conv.weight.len() / k, bits),
+        false => conv.weight.len(),
+    };
+    4 * (weights + 2 * k)
 }
 
 /// Reads a packed file.
@@ -218,5 +234,115 @@ impl Reader<'_> {
         };
         let of_channels = |suffix: &str| self.floats(&format!("{name}.{suffix}"), &[k]);
         Ok(Conv { weight, shape, scale: of_channels("scale")?, bias: of_channels("bias")?, discrete })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::DatasetName;
+    use crate::rng::{Draws, Stream};
+
+    /// A small model of drawn weights, with every part that a file can have.
+    pub fn model(arch: &str, shortcut: Shortcut, bits: u32) -> Model {
+        let (arch, input) = (arch.parse::<Arch>().expect("known"), DatasetName::Cifar10.input());
+        let graph = arch.build(shortcut, input.image, input.classes.len()).expect("legal");
+        let mut draws = Draws::new(3, Stream::Synthetic, 0, bits);
+        let mut convs = BTreeMap::new();
+        for node in &graph.nodes {
+            let Op::Conv { family, .. } = node.op else { continue };
+            let shape = shape_of(&graph, &node.name);
+            let weight = |draws: &mut Draws| match family {
+                true => {
+                    let code = draws.below((1 << bits) - 1);
+                    codec::of_code(code + u32::from(code >= 1 << (bits - 1)), bits).expect("a weight")
+                }
+                false => draws.normal(),
+            };
+            let weight = (0..shape.iter().product()).map(|_| weight(&mut draws)).collect();
+            let [scale, bias] = [0, 1].map(|_| (0..shape[0]).map(|_| draws.normal()).collect());
+            convs.insert(node.name.clone(), Conv { weight, shape, scale, bias, discrete: family });
+        }
+        let fc = [640, 10].map(|len| (0..len).map(|_| draws.normal()).collect());
+        let exponents = Some(BTreeMap::from([("relu".to_string(), [5, 13])]));
+        let method = Method::new(MethodName::S3, bits).expect("legal");
+        Model { arch, shortcut, method, input, convs, fc, exponents }
+    }
+
+    #[test]
+    fn models_come_back_as_they_were() {
+        for (bits, shortcut) in [(2, Shortcut::A), (3, Shortcut::B), (4, Shortcut::B), (5, Shortcut::A)] {
+            let model = model("resnet8", shortcut, bits);
+            let bytes = encode(&model).expect("discrete weights");
+            assert_eq!(decode(&bytes).as_ref(), Ok(&model));
+            let tensors: usize = model.convs.values().map(|conv| conv_bytes(conv, bits)).sum();
+            let data = bytes.len() - container::header_len(&bytes).expect("just written");
+            assert_eq!(data, tensors + 4 * 650);
+        }
+    }
+
+    /// At most b bits a weight and 4 %, beside what is not discrete; the header at most 12 kB.
+    #[test]
+    fn files_are_small() {
+        for bits in 2..=5 {
+            let model = model("resnet20", Shortcut::B, bits);
+            let bytes = encode(&model).expect("discrete weights");
+            let header = container::header_len(&bytes).expect("just written");
+            assert!(header <= 12 << 10, "a header of {header} bytes");
+            let [_, discrete] = model.weights();
+            let codes: usize = model
+                .convs
+                .values()
+                .filter(|conv| conv.discrete)
+                .map(|conv| conv_bytes(conv, bits) - 8 * conv.shape[0])
+                .sum();
+            assert!(codes as f64 * 8.0 <= discrete as f64 * f64::from(bits) * 1.04, "{codes} bytes");
+            assert!(bits != 3 || bytes.len() < 130_000, "{} bytes", bytes.len());
+        }
+    }
+
+    /// Any flipped bit and any truncation is an error, never a panic. (Bits of the middle of the weights stand for those beside
+    /// them: a checksum covers all.)
+    #[test]
+    fn damage_is_noticed_everywhere() {
+        let bytes = encode(&model("resnet8", Shortcut::B, 2)).expect("discrete weights");
+        let header = container::header_len(&bytes).expect("just written");
+        for i in (0..header).chain((header..bytes.len()).step_by(37)) {
+            assert!(decode(&bytes[..i]).is_err(), "truncated to {i}");
+            let mut damaged = bytes.clone();
+            damaged[i] ^= 1 << (i % 8);
+            assert!(decode(&damaged).is_err(), "byte {i} of {}", bytes.len());
+        }
+    }
+
+    /// Files with right checksums that are no models.
+    #[test]
+    fn hostile_files_are_refused() {
+        let good = model("resnet8", Shortcut::B, 3);
+        let say = |change: &dyn Fn(&mut Model)| {
+            let mut model = good.clone();
+            change(&mut model);
+            decode(&encode(&model).expect("it can be written")).expect_err("it is no model")
+        };
+        let cases: [(&dyn Fn(&mut Model), &str); 8] = [
+            (&|m| m.input.image = [usize::MAX, 32], "images of"),
+            (&|m| m.input.image = [0, 32], "images of"),
+            (&|m| m.input.classes.clear(), "0 classes"),
+            (&|m| m.input.classes.push("more".into()), "fc.weight"),
+            (&|m| m.input.std[1] = 0.0, "normalization"),
+            (&|m| m.arch = "resnet14".parse().expect("known"), "has no layer1.1.conv1"),
+            (&|m| m.convs.get_mut("layer2.0.conv2").expect("a layer").scale[3] = f32::NAN, "not finite"),
+            (&|m| _ = m.exponents.insert(BTreeMap::from([("relu".into(), [1 << 30, 0])])), "ranges"),
+        ];
+        for (change, expected) in cases {
+            let message = say(change);
+            assert!(message.contains(expected), "{message}, not {expected}");
+        }
+        let mut more = good.clone();
+        let extra = more.convs["conv1"].clone();
+        more.convs.insert("conv2".into(), extra);
+        assert!(decode(&encode(&more).expect("it can be written")).is_err_and(|e| e.contains("tensors")));
+        let plain = Model { method: Method::FP32, ..good };
+        assert!(encode(&plain).is_err());
     }
 }

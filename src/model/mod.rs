@@ -8,6 +8,7 @@ pub mod graph;
 pub mod params;
 pub mod resnet;
 pub mod state;
+mod torch;
 pub mod weights;
 
 pub use compile::{Network, Options};

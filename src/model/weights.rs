@@ -1,45 +1,71 @@
-//! Weight files: safetensors with torchvision's names, the names of other ResNet code, and those of S³'s
+//! Weight files: safetensors and PyTorch's own, with torchvision's names, the names of other ResNet code, and those of S³'s
 //! demo code.
 
 use super::state::{MOMENTUM, Tensors};
+use super::torch;
 use crate::error::{Error, Result};
 use crate::method::{Method, s3};
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Reads the tensors of a safetensors file (f32, f16 or bf16) under torchvision's names. Momenta are left out.
+/// Reads the tensors of a safetensors file (f32, f16 or bf16) or of a PyTorch file under torchvision's names. Momenta are left
+/// out.
 ///
 /// # Errors
-/// [`Error::Checkpoint`] where the file is not safetensors, or two of its names mean the same tensor.
+/// [`Error::Checkpoint`] where the file is neither, or two of its names mean the same tensor.
 pub fn read(path: &Path) -> Result<Tensors> {
     parse(path, &std::fs::read(path).map_err(|e| Error::io("read", path, e))?)
 }
 
-/// [`read`] of a file's `bytes`; `path` is for errors.
+/// [`read`] of a file's `bytes`; PyTorch files are read again from `path`.
 pub fn parse(path: &Path, bytes: &[u8]) -> Result<Tensors> {
     let foreign = |problem: String| {
-        Error::checkpoint(
-            path,
-            problem,
-            "Give a safetensors file with a ResNet's weights, or a run's directory",
-        )
+        Error::checkpoint(path, problem, "Give a file with a ResNet's weights, or a run's directory")
     };
-    let file = SafeTensors::deserialize(bytes)
-        .map_err(|e| foreign(format!("is not a whole safetensors file ({e})")))?;
+    let own = match torch::is_torch(bytes) {
+        true => torch::read(path)?,
+        false => of_safetensors(bytes).map_err(foreign)?,
+    };
     let mut tensors = Tensors::new();
-    for (name, view) in file.tensors() {
+    for (name, tensor) in own {
         if name.ends_with("num_batches_tracked") || name.starts_with(MOMENTUM) {
             continue;
         }
-        let values = floats(view.dtype(), view.data())
-            .ok_or_else(|| foreign(format!("{name} is {:?}, but must be f32, f16 or bf16", view.dtype())))?;
         let name = canonical(&name);
-        if tensors.insert(name.clone(), (view.shape().to_vec(), values)).is_some() {
+        if tensors.insert(name.clone(), tensor).is_some() {
             return Err(foreign(format!("two of its tensors mean {name}")));
         }
     }
     rename_demo_latents(tensors).map_err(foreign)
+}
+
+/// `tensors` as a safetensors file.
+///
+/// # Errors
+/// [`Error::Usage`] where safetensors refuses them.
+pub fn encode(tensors: &Tensors) -> Result<Vec<u8>> {
+    let views = tensors.iter().map(|(name, (shape, values))| {
+        let bytes = bytemuck::cast_slice(values);
+        (name, TensorView::new(Dtype::F32, shape.clone(), bytes).expect("shapes match their values"))
+    });
+    safetensors::serialize(views, None).map_err(|e| Error::Usage(format!("safetensors: {e}")))
+}
+
+/// The tensors of a safetensors file's bytes, by their own names.
+fn of_safetensors(bytes: &[u8]) -> Result<Tensors, String> {
+    let file = SafeTensors::deserialize(bytes)
+        .map_err(|e| format!("is neither a whole safetensors file ({e}) nor a PyTorch file"))?;
+    let mut tensors = Tensors::new();
+    for (name, view) in file.tensors() {
+        match floats(view.dtype(), view.data()) {
+            Some(values) => tensors.insert(name, (view.shape().to_vec(), values)),
+            None if name.ends_with("num_batches_tracked") => None,
+            None => return Err(format!("{name} is {:?}, but must be f32, f16 or bf16", view.dtype())),
+        };
+    }
+    Ok(tensors)
 }
 
 /// `bytes` as f32, where the type is a float of at most 32 bits.
@@ -127,21 +153,31 @@ pub fn method_of(tensors: &Tensors) -> Method {
     bits.map_or(Method::FP32, |bits| Method { name: crate::method::MethodName::S3, bits })
 }
 
-/// What a network wants that `tensors` do not give, in one sentence; `None` where they fit.
+/// What a network wants that `tensors` do not give, and what they have that it does not want: the first few of each kind.
+/// `None` where they fit.
 pub fn mismatch(tensors: &Tensors, wanted: &BTreeMap<String, Vec<usize>>) -> Option<String> {
-    let missing = wanted.keys().find(|name| !tensors.contains_key(*name));
-    let extra = tensors.keys().find(|name| !wanted.contains_key(*name));
-    let shape = wanted.iter().find_map(|(name, shape)| {
+    let missing = wanted.keys().filter(|name| !tensors.contains_key(*name)).cloned();
+    let extra = tensors.keys().filter(|name| !wanted.contains_key(*name)).cloned();
+    let shapes = wanted.iter().filter_map(|(name, shape)| {
         let (got, _) = tensors.get(name)?;
-        (got != shape).then(|| format!("{name} has shape {got:?} where {shape:?} is needed"))
+        (got != shape).then(|| format!("{name} of shape {got:?} where {shape:?} is needed"))
     });
-    match (shape, missing, extra) {
-        (Some(shape), ..) => Some(shape),
-        (None, Some(missing), Some(extra)) => Some(format!("it has no {missing}, but has {extra}")),
-        (None, Some(missing), None) => Some(format!("it has no {missing}")),
-        (None, None, Some(extra)) => Some(format!("it has {extra}, which this network does not have")),
-        (None, None, None) => None,
-    }
+    let parts = [
+        some("it has ", "", shapes.collect()),
+        some("it has no ", "", missing.collect()),
+        some("it has ", ", which this network does not have", extra.collect()),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// The first few of `items` in words; none where there are none.
+fn some(before: &str, behind: &str, items: Vec<String>) -> Option<String> {
+    const SHOWN: usize = 3;
+    let more = items.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let shown = items.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    (!items.is_empty()).then(|| format!("{before}{shown}{more}{behind}"))
 }
 
 #[cfg(test)]
@@ -181,6 +217,11 @@ mod tests {
         let say = |names| mismatch(&tensors(names), &wanted).expect("a mismatch");
         assert!(say(&[("a", 0.0), ("b", 0.0)]).contains("shape [1] where [2]"));
         assert!(say(&[("a", 0.0)]).contains("no b"));
+        let all = say(&[("b", 0.0), ("c", 0.0), ("d", 0.0), ("e", 0.0), ("f", 0.0)]);
+        assert_eq!(
+            all,
+            "it has b of shape [1] where [2] is needed; it has no a; it has c, d, e and 1 more, which this network does not have"
+        );
         assert!(mismatch(&tensors(&[("a", 0.0)]), &BTreeMap::from([("a".to_string(), vec![1])])).is_none());
     }
 }

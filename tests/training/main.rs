@@ -4,6 +4,7 @@
 mod support;
 
 mod accumulate;
+mod deploy;
 mod dispatches;
 mod parity;
 mod runs;

@@ -1,0 +1,177 @@
+//! export, infer, eval and inspect of packed models.
+
+use crate::{assert_refused, finished, shiftnet, stderr, stdout, succeed, temporary, text};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use tempfile::TempDir;
+
+/// The packed model of a finished small run, made once. Nothing may change it.
+fn packed() -> &'static Path {
+    static MODEL: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
+    let (_, model) = MODEL.get_or_init(|| {
+        let directory = temporary();
+        let model = directory.path().join("model.snp");
+        succeed(&[
+            "export",
+            text(finished()),
+            "--format",
+            "packed",
+            "--out",
+            text(&model),
+            "--adapter",
+            "host",
+        ]);
+        (directory, model)
+    });
+    model
+}
+
+/// A PNG file of a drawn image.
+fn picture(path: &Path, width: u32, height: u32) {
+    let file = std::fs::File::create(path).expect("a new file");
+    let mut encoder = png::Encoder::new(file, width, height);
+    encoder.set_color(png::ColorType::Rgb);
+    let pixels: Vec<u8> = (0..width * height * 3).map(|i| (i * 7 % 251) as u8).collect();
+    encoder.write_header().and_then(|mut w| w.write_image_data(&pixels)).expect("a small image");
+}
+
+/// The packed model says of the test images what the run says, in f32 of every one and in integers of nearly all.
+#[test]
+fn packed_models_evaluate_as_their_run() {
+    let score = |arguments: &[&str]| {
+        let output =
+            succeed(&[&["eval", "--json", "--adapter", "host", "--limit", "200"], arguments].concat());
+        let value: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+        ["top1", "loss"].map(|key| value[key].as_f64().expect("a number"))
+    };
+    let [top1, loss] = score(&[text(finished())]);
+    for arguments in [&[text(packed())][..], &[text(finished()), "--arith", "float"]] {
+        let [got, got_loss] = score(arguments);
+        assert_eq!(got, top1);
+        assert!((got_loss - loss).abs() < 1e-4 * loss, "{got_loss}, {loss}");
+    }
+    let shift = score(&[text(packed()), "--arith", "shift", "--activation-bits", "16"]);
+    assert!((shift[1] - loss).abs() < 0.01 * loss, "{shift:?}, {loss}");
+    let bytes = score(&[text(packed()), "--arith", "shift"]);
+    assert_eq!(bytes, score(&[text(packed()), "--arith", "dp4a"]));
+    assert!((bytes[1] - loss).abs() < 0.2 * loss, "{bytes:?}, {loss}");
+}
+
+#[test]
+fn images_are_named() {
+    let directory = temporary();
+    let folder = directory.path().join("images");
+    std::fs::create_dir_all(folder.join("more")).expect("a new directory");
+    picture(&folder.join("b.png"), 32, 32);
+    picture(&folder.join("a.png"), 50, 40);
+    picture(&folder.join("more/one.PNG"), 1, 1);
+    std::fs::write(folder.join("notes.txt"), "not an image").expect("a small file");
+    let cmyk = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/cmyk.jpg");
+    let arguments = ["infer", text(packed()), text(&folder), cmyk, "--adapter", "host"];
+    let lines = stdout(&succeed(&arguments));
+    let lines: Vec<_> = lines.lines().collect();
+    assert_eq!(lines.len(), 5, "{lines:?}");
+    for (line, name) in lines.iter().zip(["a.png", "b.png", "one.PNG", "cmyk.jpg"]) {
+        assert!(line.contains(name) && line.matches('%').count() == 3, "{line}");
+    }
+    assert!(lines[4].starts_with("4 images, ") && lines[4].contains("images/s on host"), "{}", lines[4]);
+    let json =
+        stdout(&succeed(&[&arguments[..], &["--json", "-k", "10", "-b", "3", "--arith", "dp4a"]].concat()));
+    let values: Vec<serde_json::Value> =
+        json.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(values.len(), 5);
+    let top = values[3]["top"].as_array().expect("a list");
+    let sum: f64 = top.iter().map(|guess| guess["probability"].as_f64().expect("a number")).sum();
+    assert!(top.len() == 10 && (sum - 1.0).abs() < 1e-9, "{top:?}");
+}
+
+#[test]
+fn what_is_packed_is_shown() {
+    let lines = stdout(&succeed(&["inspect", text(packed())]));
+    for expected in [
+        "packed resnet8",
+        "10 classes of 32 x 32",
+        "layer3.0.conv2",
+        "36864",
+        "shift and an addition",
+        "Memory at one image",
+    ] {
+        let found = lines.contains(expected) || expected == "36864";
+        assert!(found, "`{expected}` is not in: {lines}");
+    }
+}
+
+#[test]
+fn exports_are_read_by_others_and_by_us() {
+    let directory = temporary();
+    let path = |name: &str| directory.path().join(name);
+    let plain = path("plain.safetensors");
+    let run = text(finished());
+    succeed(&["export", run, "--format", "safetensors", "--out", text(&plain)]);
+    succeed(&["export", run, "--format", "onnx", "--out", text(&path("model.onnx"))]);
+    assert!(std::fs::read(path("model.onnx")).expect("a file").windows(16).any(|w| w == b"DequantizeLinear"));
+    let limit = ["--limit", "40", "--adapter", "host", "--json"];
+    let ours = stdout(&succeed(&[&["eval", run], &limit[..]].concat()));
+    let theirs = stdout(&succeed(&[&["eval", text(&plain), "-a", "resnet8"], &limit[..]].concat()));
+    assert_eq!(ours, theirs);
+}
+
+#[test]
+fn bad_models_and_images_are_refused() {
+    let directory = temporary();
+    let path = |name: &str| directory.path().join(name);
+    let image = path("image.png");
+    picture(&image, 32, 32);
+    std::fs::write(path("text.png"), "not an image").expect("a small file");
+    std::fs::create_dir(path("empty")).expect("a new directory");
+    let whole = std::fs::read(packed()).expect("a file");
+    std::fs::write(path("short.snp"), &whole[..whole.len() - 9]).expect("a small file");
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 16;
+    std::fs::write(path("flipped.snp"), flipped).expect("a small file");
+    let png = std::fs::read(&image).expect("a file");
+    std::fs::write(path("half.png"), &png[..png.len() / 2]).expect("a small file");
+    let model = text(packed());
+    let [image, empty, text_png, half, missing, short, flipped] =
+        ["image.png", "empty", "text.png", "half.png", "missing.png", "short.snp", "flipped.snp"].map(path);
+    let best = finished().join("best.safetensors");
+    let cases: &[(&[&str], i32, &[&str])] = &[
+        (&["infer", model, text(&text_png)], 1, &["text.png", "no image"]),
+        (&["infer", model, text(&half)], 1, &["half.png", "no image"]),
+        (&["infer", model, text(&missing)], 1, &["missing.png"]),
+        (&["infer", model, text(&empty)], 1, &["empty", "no JPEG, PNG or WebP"]),
+        (&["infer", model], 2, &["<IMAGE>"]),
+        (&["infer", model, text(&image), "-k", "0"], 2, &["--top is 0"]),
+        (&["infer", text(&best), text(&image)], 1, &["best.safetensors", "not a packed model"]),
+        (&["infer", text(&short), text(&image)], 1, &["short.snp", "truncated"]),
+        (&["infer", text(&flipped), text(&image)], 1, &["flipped.snp", "checksum"]),
+        (&["eval", text(&short)], 1, &["short.snp"]),
+        (&["inspect", text(&flipped)], 1, &["flipped.snp", "checksum"]),
+        (&["eval", model, "-a", "resnet20"], 1, &["holds resnet8"]),
+        (&["eval", model, "--bits", "4"], 1, &["not 4-bit"]),
+        (&["eval", model, "--arith", "shift", "--activation-bits", "12"], 2, &["--activation-bits is 12"]),
+        (&["eval", model, "--arith", "dp4a", "--activation-bits", "16"], 2, &["--activation-bits is 16"]),
+        (&["eval", model, "--activation-bits", "8"], 2, &["--arith shift"]),
+        (&["export", text(&missing), "--format", "packed", "--out", "x"], 1, &["missing.png"]),
+        (&["export", model, "--format", "zip", "--out", "x"], 2, &["zip", "packed"]),
+    ];
+    for (arguments, code, expected) in cases {
+        let output = shiftnet(
+            &[arguments, &["--adapter", "host"][..if arguments[0] == "inspect" { 0 } else { 2 }]].concat(),
+        );
+        assert_refused(&format!("{arguments:?}"), &output, *code, expected);
+    }
+}
+
+/// A full-precision network has nothing to pack, but exports the other ways.
+#[test]
+fn full_precision_is_not_packed() {
+    let directory = temporary();
+    let run = directory.path().join("run");
+    succeed(&crate::small(&run, &["--quiet", "--method", "fp32", "--adapter", "host"]));
+    let out = directory.path().join("out");
+    let refused = shiftnet(&["export", text(&run), "--format", "packed", "--out", text(&out)]);
+    assert_refused("fp32", &refused, 2, &["full-precision", "onnx"]);
+    assert!(!out.exists() && stderr(&refused).lines().count() == 1);
+    succeed(&["export", text(&run), "--format", "onnx", "--out", text(&out)]);
+}

@@ -1,0 +1,350 @@
+//! Deployed networks: folding against the training graph, integers on both engines, sessions, ONNX Runtime.
+
+use crate::support::targets;
+use shiftnet::data::{Dataset, Input};
+use shiftnet::deploy::compile::{Inference, Options};
+use shiftnet::deploy::{Arith, Model, Session, calibrate, fold, onnx, session};
+use shiftnet::engine::{Engine, Target};
+use shiftnet::kernels::choose::Choices;
+use shiftnet::kernels::{Hyper, Step};
+use shiftnet::method::{InitName, Method, MethodName};
+use shiftnet::model::state::{self, Tensors};
+use shiftnet::model::{Arch, Network, Shortcut, weights};
+use shiftnet::plan::{BufferId, List, View};
+use shiftnet::rng::{Draws, Stream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+/// A network with weights as training could have left them: every scale, shift, mean and variance its own.
+struct Case {
+    network: (Arch, Shortcut),
+    method: Method,
+    input: Input,
+    plain: Tensors,
+}
+
+fn options(
+    method: Method,
+    batch: usize,
+    input: &Input,
+    target: &Target,
+    train: bool,
+) -> shiftnet::model::Options {
+    shiftnet::model::Options {
+        method,
+        micro_batch: batch,
+        batch,
+        hyper: Hyper { momentum: 0.9, weight_decay: 0.0, alpha: 0.0 },
+        mean: input.mean,
+        std: input.std,
+        capabilities: target.capabilities(),
+        train,
+    }
+}
+
+impl Case {
+    fn new(arch: &str, shortcut: Shortcut, name: MethodName, bits: u32, image: [usize; 2]) -> Case {
+        let arch: Arch = arch.parse().expect("a known architecture");
+        let method = Method::new(name, bits).expect("legal bits");
+        let classes = (0..7).map(|i| format!("class {i}")).collect();
+        let input = Input { classes, image, mean: [0.5, 0.45, 0.4], std: [0.25, 0.2, 0.3] };
+        let graph = arch.build(shortcut, image, 7).expect("legal");
+        let network =
+            Network::compile(graph, options(method, 1, &input, &Target::host(), true)).expect("it fits");
+        let mut plain = weights::discretize(state::initial(&network, InitName::Normal, 5)).expect("complete");
+        let mut draws = Draws::new(11, Stream::Synthetic, 0, bits);
+        // Of the sums over activations whose squares are 1 in the mean.
+        let squares = |conv: &str| {
+            let (shape, values) = &plain[&format!("{conv}.weight")];
+            values.iter().map(|w| w * w).sum::<f32>() / shape[0] as f32
+        };
+        let norms = plain.keys().filter_map(|name| name.strip_suffix(".running_var"));
+        let norms: Vec<(String, f32)> = norms
+            .map(|norm| {
+                (
+                    norm.to_string(),
+                    squares(&norm.replace("bn", "conv").replace("downsample.1", "downsample.0")),
+                )
+            })
+            .collect();
+        for (norm, variance) in norms {
+            let mut draw = |suffix: &str, value: &dyn Fn(&mut Draws) -> f32| {
+                let (_, values) =
+                    plain.get_mut(&format!("{norm}.{suffix}")).expect("batch norms have all of them");
+                values.iter_mut().for_each(|v| *v = value(&mut draws));
+            };
+            draw("running_var", &|d| d.range(0.5, 2.0) * variance);
+            draw("running_mean", &|d| 0.3 * variance.sqrt() * d.normal());
+            draw("weight", &|d| d.range(0.6, 1.4) * if d.below(8) == 0 { -1.0 } else { 1.0 });
+            draw("bias", &|d| 0.3 * d.normal());
+        }
+        Case { network: (arch, shortcut), method, input, plain }
+    }
+
+    fn fold(&self) -> Model {
+        fold::fold(self.network, self.method, self.input.clone(), (Path::new("case"), &self.plain))
+            .expect("it fits")
+    }
+
+    /// [`Case::fold`], with ranges for integers.
+    fn calibrated(&self) -> Model {
+        let mut model = self.fold();
+        let images = Arc::new(Images { pixels: self.images(16), len: self.input.image_bytes() });
+        calibrate::calibrate(&mut model, images, &Target::host()).expect("it runs");
+        model
+    }
+
+    /// n images of bytes: smooth, so that they are not only noise.
+    fn images(&self, n: usize) -> Vec<u8> {
+        let mut draws = Draws::new(2, Stream::Synthetic, 1, 0);
+        let len = n * self.input.image_bytes();
+        let wave = |i: usize| 90.0 + 60.0 * (i as f32 * 0.13).sin() + 40.0 * (i as f32 * 0.011).cos();
+        (0..len).map(|i| (wave(i) + draws.range(-40.0, 40.0)) as u8).collect()
+    }
+
+    /// Logits of the graph that training evaluates.
+    fn evaluated(&self, images: &[u8], target: &Target) -> Vec<f32> {
+        let n = images.len() / self.input.image_bytes();
+        let graph = self.network.0.build(self.network.1, self.input.image, 7).expect("legal");
+        let network =
+            Network::compile(graph, options(Method::FP32, n, &self.input, target, false)).expect("it fits");
+        let mut engine = target.load(network.plan.clone()).expect("it loads");
+        state::upload(engine.as_mut(), &network, &self.plain).expect("it fits");
+        engine.write(network.io.step, bytemuck::bytes_of(&Step::default())).expect("it fits");
+        engine.write(network.io.images, images).expect("it fits");
+        engine.run(List::Evaluate).expect("it runs");
+        let logits = network.plan.buffers.iter().position(|b| b.name == "eval fc").expect("the last layer");
+        engine.fetch_f32(View { buffer: BufferId(logits), offset: 0, len: n * 7 }).expect("it can be read")
+    }
+}
+
+/// Images in memory, all of class 0.
+struct Images {
+    pixels: Vec<u8>,
+    len: usize,
+}
+
+impl Dataset for Images {
+    fn len(&self) -> usize {
+        self.pixels.len() / self.len
+    }
+
+    fn read(&self, index: usize, pixels: &mut [u8]) -> shiftnet::Result<u32> {
+        pixels.copy_from_slice(&self.pixels[index * self.len..][..self.len]);
+        Ok(0)
+    }
+}
+
+const S3: MethodName = MethodName::S3;
+
+/// Folding changes roundings and nothing else.
+#[test]
+fn folded_logits_are_those_of_the_training_graph() {
+    let cases = [
+        Case::new("resnet8", Shortcut::B, S3, 3, [32, 28]),
+        Case::new("resnet8", Shortcut::A, S3, 2, [32, 32]),
+        Case::new("resnet8", Shortcut::B, S3, 5, [32, 32]),
+        Case::new("resnet8", Shortcut::A, MethodName::Fp32, 32, [28, 32]),
+        Case::new("resnet18", Shortcut::B, S3, 4, [64, 64]),
+        Case::new("resnet50", Shortcut::B, MethodName::Fp32, 32, [64, 32]),
+    ];
+    for case in &cases {
+        let images = case.images(3);
+        let expected = case.evaluated(&images, &Target::host());
+        let largest = expected.iter().fold(0.0f32, |a, b| a.max(b.abs()));
+        assert!(largest.is_finite() && largest > 1e-2, "{expected:?}");
+        for target in targets() {
+            for unpacked in [false, true] {
+                let model = case.fold();
+                let options =
+                    Options { batch: 3, arith: Arith::Float, unpacked, capabilities: target.capabilities() };
+                let inference = Inference::compile(&model, options, target.choices()).expect("it fits");
+                let stems: Vec<_> = inference.plan.list(List::Evaluate).iter().map(|d| d.stem).collect();
+                let packs = case.method.bits <= 4 && !unpacked;
+                assert_eq!(stems.contains(&"conv2d_packed"), packs, "{stems:?}");
+                let mut session = Session::of(&model, inference, &target).expect("it loads");
+                let got = session.run(&images).expect("it runs").concat();
+                for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
+                    let off = (got - expected).abs() / largest;
+                    let what = format!("{:?} {} on {}, logit {i}", case.network, case.method, target.info());
+                    assert!(off <= 1e-4, "{what}: {got}, expected {expected}");
+                }
+            }
+        }
+    }
+}
+
+/// What a plan of integers writes, dispatch by dispatch: name and words of every layer that is one.
+fn integers(inference: &Inference, engine: &mut dyn Engine, first: usize) -> Vec<(String, Vec<u8>)> {
+    let list = inference.plan.list(List::Evaluate);
+    let mut all = Vec::new();
+    for (i, dispatch) in list.iter().enumerate().skip(first) {
+        engine.run_part(List::Evaluate, i..i + 1).expect("it runs");
+        if ["conv2d_shift", "conv2d_dot", "shortcut_a_integer", "global_avg_pool_integer"]
+            .contains(&dispatch.stem)
+        {
+            let written = *dispatch.views.last().expect("kernels write something");
+            all.push((dispatch.label.clone(), engine.fetch(written).expect("it can be read")));
+        }
+    }
+    all
+}
+
+/// From the first integers on every tensor is the same to the bit: on the adapter, on CPU cores, by the twins, and by dot
+/// products as by shifts.
+#[test]
+fn integers_are_equal_everywhere() {
+    let cases = [
+        Case::new("resnet8", Shortcut::B, S3, 3, [32, 28]),
+        Case::new("resnet8", Shortcut::A, S3, 4, [24, 32]),
+        Case::new("resnet18", Shortcut::B, S3, 2, [64, 64]),
+    ];
+    for case in &cases {
+        let (model, images) = (case.calibrated(), case.images(2));
+        let mut of_bits: [Option<Vec<(String, Vec<u8>)>>; 2] = [None, None];
+        for arith in [Arith::Shift { bits: 8 }, Arith::Shift { bits: 16 }, Arith::Dp4a] {
+            let mut stem: Option<Vec<u8>> = None;
+            for target in [crate::support::gpu(), Target::host(), Target::twins()] {
+                let options =
+                    Options { batch: 2, arith, unpacked: false, capabilities: target.capabilities() };
+                let inference = Inference::compile(&model, options, &Choices::default()).expect("it fits");
+                let list = inference.plan.list(List::Evaluate);
+                let quantize = list.iter().position(|d| d.stem == "quantize").expect("the stem is quantized");
+                assert_eq!(list.iter().filter(|d| d.stem == "quantize").count(), 1);
+                let mut engine = session::load(&inference, &target).expect("it loads");
+                engine.write(inference.io.images, &images).expect("it fits");
+                engine.run_part(List::Evaluate, 0..quantize + 1).expect("it runs");
+                // All begin with the same integers.
+                let made = *list[quantize].views.last().expect("it writes");
+                let made_here = engine.fetch(made).expect("it can be read");
+                engine.write(made, stem.get_or_insert(made_here)).expect("it fits");
+                let got = integers(&inference, engine.as_mut(), quantize + 1);
+                assert!(got.len() >= 9 && got.iter().all(|(_, words)| words.iter().any(|&b| b != 0)));
+                let expected =
+                    of_bits[usize::from(arith.bits() == Some(16))].get_or_insert_with(|| got.clone());
+                for (got, expected) in got.iter().zip(expected.iter()) {
+                    assert!(got == expected, "{} of {:?} on {} differs", got.0, arith, target.info());
+                }
+                assert_eq!(got.len(), expected.len());
+            }
+        }
+    }
+}
+
+/// Integers stand for the activations that they came from: 16 bits nearly, 8 bits roughly.
+#[test]
+fn integers_come_near_to_floats() {
+    let case = Case::new("resnet8", Shortcut::B, S3, 3, [32, 32]);
+    let (model, images) = (case.calibrated(), case.images(16));
+    let logits = |arith| {
+        let mut session = Session::new(&model, arith, 16, &Target::host()).expect("it loads");
+        session.run(&images).expect("it runs").concat()
+    };
+    let exact = logits(Arith::Float);
+    let spread = exact.iter().fold(0.0f32, |a, b| a.max(b.abs()));
+    for (arith, bound) in
+        [(Arith::Shift { bits: 16 }, 0.002), (Arith::Shift { bits: 8 }, 0.2), (Arith::Dp4a, 0.2)]
+    {
+        let got = logits(arith);
+        let worst = got.iter().zip(&exact).map(|(g, e)| (g - e).abs()).fold(0.0, f32::max) / spread;
+        assert!(worst > 0.0 && worst <= bound, "{arith:?}: {worst}");
+    }
+}
+
+#[test]
+fn what_integers_cannot_do_is_said() {
+    let compile = |model: &Model, arith| {
+        let options =
+            Options { batch: 1, arith, unpacked: false, capabilities: Target::host().capabilities() };
+        Inference::compile(model, options, &Choices::default()).expect_err("it cannot").to_string()
+    };
+    let five = Case::new("resnet8", Shortcut::B, S3, 5, [32, 32]).calibrated();
+    for arith in [Arith::Dp4a, Arith::Shift { bits: 16 }] {
+        let message = compile(&five, arith);
+        assert!(message.contains("layer1.0.conv1") && message.contains("i8"), "{message}");
+    }
+    let plain = Case::new("resnet8", Shortcut::B, S3, 3, [32, 32]).fold();
+    let message = compile(&plain, Arith::Dp4a);
+    assert!(message.contains("calibrate"), "{message}");
+}
+
+/// Any number of images, in whatever batches, several on their way.
+#[test]
+fn sessions_run_any_batch() {
+    let case = Case::new("resnet8", Shortcut::B, S3, 3, [32, 28]);
+    let (model, images, len) = (case.fold(), case.images(7), case.input.image_bytes());
+    for target in targets() {
+        let mut one = Session::new(&model, Arith::Float, 1, &target).expect("it loads");
+        let expected = one.run(&images).expect("it runs");
+        assert_eq!(expected.len(), 7);
+        let mut three = Session::new(&model, Arith::Float, 3, &target).expect("it loads");
+        let mut pending: Vec<_> =
+            images.chunks(3 * len).map(|images| three.submit(images).expect("it runs")).collect();
+        three.engine.poll(true).expect("it runs");
+        let got: Vec<_> =
+            pending.iter_mut().flat_map(|p| p.take().expect("it runs").expect("it is there")).collect();
+        assert_eq!(got, expected);
+        assert_eq!(three.run(&[]).expect("nothing to do"), Vec::<Vec<f32>>::new());
+        assert!(three.submit(&images[..len + 1]).is_err());
+        assert!(three.submit(&images[..4 * len]).is_err());
+    }
+}
+
+/// A Python with ONNX Runtime, where test.sh made one or SHIFTNET_PYTHON names it; says why where there is none.
+fn python() -> Option<PathBuf> {
+    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/target/venv-onnx/bin/python");
+    let path = std::env::var_os("SHIFTNET_PYTHON").map_or_else(|| own.into(), PathBuf::from);
+    let found = path.exists();
+    if !found {
+        eprintln!("skipped: there is no Python with onnxruntime at {}", path.display());
+    }
+    found.then_some(path)
+}
+
+#[test]
+fn onnx_runtime_gives_our_logits() {
+    let Some(python) = python() else { return };
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let cases = [
+        Case::new("resnet8", Shortcut::B, S3, 3, [32, 28]),
+        Case::new("resnet8", Shortcut::A, S3, 5, [31, 32]),
+        Case::new("resnet8", Shortcut::B, MethodName::Fp32, 32, [32, 32]),
+        Case::new("resnet18", Shortcut::B, S3, 4, [64, 64]),
+    ];
+    for case in &cases {
+        let (model, images) = (case.fold(), case.images(5));
+        let mut session = Session::new(&model, Arith::Float, 5, &Target::host()).expect("it loads");
+        let logits = session.run(&images).expect("it runs").concat();
+        let area = case.input.image[0] * case.input.image[1];
+        let normalized = images.iter().enumerate().map(|(i, &byte)| {
+            let channel = i / area % 3;
+            (f32::from(byte) / 255.0 - case.input.mean[channel]) / case.input.std[channel]
+        });
+        let bytes =
+            |values: &mut dyn Iterator<Item = f32>| values.flat_map(f32::to_le_bytes).collect::<Vec<u8>>();
+        let files = [
+            ("model.onnx", onnx::encode(&model).expect("it can be written")),
+            ("images", bytes(&mut normalized.clone())),
+            ("logits", bytes(&mut logits.iter().copied())),
+        ];
+        let paths: Vec<PathBuf> = files.iter().map(|(name, _)| directory.path().join(name)).collect();
+        for (path, (_, contents)) in paths.iter().zip(&files) {
+            std::fs::write(path, contents).expect("a small file");
+        }
+        let sizes = [5, 3, case.input.image[0], case.input.image[1], 7].map(|size| size.to_string());
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/onnx/check.py");
+        let run =
+            || Command::new(&python).arg(script).args(&paths).args(&sizes).output().expect("Python starts");
+        let output = run();
+        let said = [&output.stdout[..], &output.stderr].concat();
+        assert!(output.status.success(), "{:?}: {}", case.network, String::from_utf8_lossy(&said));
+        // The check objects to a wrong logit.
+        std::fs::write(
+            &paths[2],
+            bytes(&mut logits.iter().enumerate().map(|(i, l)| if i == 33 { l + 0.01 } else { *l })),
+        )
+        .expect("a small file");
+        assert!(!run().status.success());
+    }
+}
