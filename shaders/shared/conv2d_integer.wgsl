@@ -8,6 +8,6 @@ struct Params {
     bits: u32,                        // of an activation: 8 or 16
     raise: u32,                       // what sums are shifted left by first
     shift: u32,                       // s, at least 16
-    align: u32,                       // of the residual, at least 16
+    align: u32,                       // of the residual
     relu: u32, residual: u32,
 }

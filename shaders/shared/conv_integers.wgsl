@@ -7,13 +7,14 @@
 
 // Channel k of y: ((sum << raise) m + b + 2^(s-1) + (residual << align)) >> s, between the smallest and the largest value, with
 // m = requant[k], b + 2^(s-1) = requant[K + k] 2^16 + requant[2 K + k]. What is added is kept as high 2^16 + low, so that all is
-// exact in 32 bits: the host chose s and m so that `high` does not overflow.
+// exact in 32 bits: the host chose s and m so that `high` does not overflow. Of a residual whose units are so fine that align is
+// below 16, what is below 2^16 is dropped.
 fn requantize(sum: vec4<i32>, added: vec4<i32>, k: u32) -> vec4<i32> {
     let m = vec4<i32>(i32(requant[k]));
     let raised = sum << vec4<u32>(params.raise);
     let low = (raised & vec4<i32>(65535)) * m + vec4<i32>(i32(requant[2u * params.k + k]));
     var high = (raised >> vec4<u32>(16u)) * m + vec4<i32>(i32(requant[params.k + k])) + (low >> vec4<u32>(16u));
-    high += added << vec4<u32>(params.align - 16u);
+    high += (added << vec4<u32>(max(params.align, 16u) - 16u)) >> vec4<u32>(16u - min(params.align, 16u));
     let most = i32((1u << (params.bits - 1u)) - 1u);
     let least = select(-most - 1, 0, params.relu == 1u);
     return clamp(high >> vec4<u32>(params.shift - 16u), vec4<i32>(least), vec4<i32>(most));

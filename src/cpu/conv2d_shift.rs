@@ -169,7 +169,10 @@ fn finish<U: ToSum + Copy>(p: &Params, sums: &[U], requant: &[u32], residual: &[
     let value = |i: usize, added: i32| {
         let (sum, k) = (sums[i].to_sum() << p.raise, i % k);
         let low = (sum & 0xffff) * m[k] + low[k];
-        let high = (sum >> 16) * m[k] + high[k] + (low >> 16) + (added << (p.align - 16));
+        let high = (sum >> 16) * m[k]
+            + high[k]
+            + (low >> 16)
+            + ((added << (p.align.max(16) - 16)) >> (16 - p.align.min(16)));
         (high >> (p.shift - 16)).clamp(least, most)
     };
     match p.bits {

@@ -28,7 +28,7 @@ pub struct Requantization {
     pub raise: u32,
     /// s.
     pub shift: u32,
-    /// s + e_y - e_r; 16 without a residual.
+    /// s + e_y - e_r, at least 0; 16 without a residual. Below 16 kernels drop what is below 2^16.
     pub align: u32,
     /// (3, K): m, and b + 2^(s-1) as its high bits and its low 16.
     pub table: Vec<u32>,
@@ -60,12 +60,13 @@ pub fn requantize(name: &str, conv: &Conv, bits: u32, exponents: Exponents) -> R
 
 /// The integers at one r and s; none where something overflows.
 fn at(conv: &Conv, bits: u32, e: Exponents, sum: i64, (raise, shift): (u32, u32)) -> Option<Requantization> {
-    let align = e.residual.map_or(Some(16), |r| u32::try_from(shift as i32 + e.y - r).ok())?;
+    // Of a residual in units far finer than y's nothing is left.
+    let align = e.residual.map_or(16, |r| (shift as i32 + e.y - r).max(0) as u32);
     let sum = sum << raise;
-    if !(16..=46 - bits).contains(&align) || sum >= 1 << 31 {
+    if align > 46 - bits || sum >= 1 << 31 {
         return None;
     }
-    let residual = e.residual.map_or(0, |_| 1i64 << (bits - 1 + align - 16));
+    let residual = e.residual.map_or(0, |_| 1i64 << (bits - 1 + align.max(16) - 16));
     let mut table = [vec![], vec![], vec![]];
     for (&scale, &bias) in conv.scale.iter().zip(&conv.bias) {
         let m = (f64::from(scale) * 2f64.powi(e.y - e.x + shift as i32 - raise as i32)).round();
@@ -106,6 +107,8 @@ mod tests {
             (0.013, 0.25, Exponents { x: 4, y: 5, residual: None }),
             (-0.2, -3.0, Exponents { x: 6, y: 3, residual: Some(5) }),
             (1e-5, 0.0, Exponents { x: 2, y: 7, residual: Some(7) }),
+            // A residual in units finer than what is kept of it.
+            (0.004, 1.0, Exponents { x: 5, y: -4, residual: Some(9) }),
             // More than m holds at s = 16.
             (0.7, 1.0, Exponents { x: 4, y: 5, residual: Some(4) }),
         ] {
@@ -115,12 +118,15 @@ mod tests {
                 let b = (i64::from(high as i32) << 16) + i64::from(low);
                 for (sum, q) in [(0i64, 0i64), (700, 100), (-801, -128), (3, 77)] {
                     let q = if e.residual.is_some() { q } else { 0 };
-                    let got = ((sum << r.raise) * i64::from(m as i32) + b + (q << r.align)) >> r.shift;
+                    let added = (q << r.align) >> 16 << 16;
+                    let got = ((sum << r.raise) * i64::from(m as i32) + b + added) >> r.shift;
                     let real = f64::from(scale) * sum as f64 * 2f64.powi(-e.x)
                         + f64::from(bias)
                         + q as f64 * 2f64.powi(-e.residual.unwrap_or(0));
                     let exact = real * 2f64.powi(e.y);
-                    let bound = 0.5 + sum.abs() as f64 * 2f64.powi(r.raise as i32 - r.shift as i32) + 1e-6;
+                    let dropped = if r.align < 16 { 2f64.powi(16 - r.shift as i32) } else { 0.0 };
+                    let bound =
+                        0.5 + dropped + sum.abs() as f64 * 2f64.powi(r.raise as i32 - r.shift as i32) + 1e-6;
                     assert!((got as f64 - exact).abs() <= bound, "{got} for {exact}, bound {bound}, {e:?}");
                 }
             }

@@ -20,7 +20,7 @@ params! {
         raise: u32,
         /// Of the requantization, at least 16.
         shift: u32,
-        /// What the residual is shifted left by before the requantization's shift, at least 16.
+        /// What the residual is shifted left by before the requantization's shift; below 16, what is below 2^16 is dropped.
         align: u32,
         relu: u32, residual: u32,
     }

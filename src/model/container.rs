@@ -80,7 +80,8 @@ pub fn decode(kind: Kind, bytes: &[u8]) -> Result<(SafeTensors<'_>, serde_json::
     if bytes[digits..digits + 8] != *format!("{:08x}", crc32fast::hash(&zeroed)).as_bytes() {
         return Err("is damaged: its header does not match its checksum".into());
     }
-    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| format!("is damaged ({e})"))?;
+    let (_, metadata) =
+        SafeTensors::read_metadata(bytes).map_err(|e| format!("is damaged or truncated ({e})"))?;
     let json = metadata.metadata().as_ref().and_then(|m| m.get(kind.key));
     let json = json.ok_or_else(|| format!("is not {}", kind.name))?;
     let json: serde_json::Value =

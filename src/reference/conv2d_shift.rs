@@ -33,7 +33,8 @@ pub fn conv2d_shift(p: &Params, x: &[u32], w: &[u32], requant: &[u32], residual:
         for (k, (out, sum)) in out.iter_mut().zip(sums).enumerate() {
             let mut total = (sum << p.raise) * table(0, k) + (table(1, k) << 16) + table(2, k);
             if p.residual == 1 {
-                total += i64::from(residual[pixel * k_len + k]) << p.align;
+                // In units of 2^16.
+                total += (i64::from(residual[pixel * k_len + k]) << p.align) >> 16 << 16;
             }
             let [least, most] = p.limits();
             *out = (total >> p.shift).clamp(least, most) as i32;

@@ -81,7 +81,7 @@ fn convolution(suite: &mut Suite, draws: &mut Draws, conv: Conv, bits: u32, [rel
     };
     // One-bit left shifts where sums are short, whose multipliers leave room for them.
     let raise = u32::from(conv.r * conv.c < 30 && draws.below(2) == 0);
-    let params = Params::new(&conv, bits, [raise, shift, 16 + draws.below(shift - 15)]);
+    let params = Params::new(&conv, bits, [raise, shift, draws.below(shift + 1)]);
     let tensors = Tensors { requant, residual };
     let [n, h, width, c] = [conv.n, conv.h, conv.w, conv.c];
     let name = format!(
