@@ -54,16 +54,31 @@ def weighted(rows, share):
     return sum(row["count"] * row["ms"]["median"] * row[share] for row in rows) / time if time else None
 
 
+# What a network computes with where it is trained, and where it is deployed.
+GRAPH = "fp32"
+DEPLOYED = {"s3": "fp32 packed", "fp32": "fp32 folded"}
+
+
 def on_both(ours, name):
-    """What holds of every engine: the method costs little."""
+    """What holds of every engine: the method costs little, packed weights too, and folding is worth it."""
     cost = ours.median("train", "time_over_fp32", arch="resnet20", method="s3")
     yield f"{name}: time of S³ over fp32, ResNet-20", cost, "<=", 1.03
+
+    def rate(method, precision, batch):
+        return ours.median("infer", "images_per_s", arch="resnet20", method=method, precision=precision, batch=batch)
+
+    for batch in (1, 128):
+        folded = rate("fp32", DEPLOYED["fp32"], batch)
+        where = f"ResNet-20, batch {batch}"
+        yield f"{name}: packed inference over folded fp32, {where}", over(rate("s3", DEPLOYED["s3"], batch), folded), ">=", 0.9
+        yield f"{name}: folded inference over the trained graph, {where}", over(folded, rate("fp32", GRAPH, batch)), ">=", 1.5
 
 
 def on_software(ours, burn):
     gemm = ours.ceiling("gemm_f32_gflop_per_s")
     r20 = {"arch": "resnet20", "method": "s3", "batch": 128}
-    train, infer = (ours.median(group, "gflop_per_s", **r20) for group in ("train", "infer"))
+    train = ours.median("train", "gflop_per_s", **r20)
+    infer = ours.median("infer", "gflop_per_s", precision=DEPLOYED["s3"], **r20)
     yield "software: training ResNet-20 S³ over the best product of matrices", over(train, gemm), ">=", 0.6
     yield "software: inference over the same", over(infer, gemm), ">=", 0.7
     convolutions = [row for row in ours.kernels(arch="resnet20", bound="compute") if is_3x3(row)]
@@ -77,7 +92,9 @@ def on_host(ours, pytorch):
     for group, name in (("train", "training"), ("infer", "inference")):
         for method in ("s3", "fp32"):
             where = {"arch": "resnet20", "method": method, "batch": 128}
-            ratio = over(ours.median(group, "images_per_s", **where), pytorch.median(group, "images_per_s", **where))
+            precision = GRAPH if group == "train" else DEPLOYED[method]
+            rate = ours.median(group, "images_per_s", precision=precision, **where)
+            ratio = over(rate, pytorch.median(group, "images_per_s", **where))
             yield f"host: {name} ResNet-20 {method} over PyTorch's", ratio, ">=", 1.2
 
 
@@ -89,6 +106,10 @@ def on_gpu(ours, pytorch):
         where = {"arch": "resnet18", "method": method, "batch": 256}
         images, theirs = ours.median("train", "images_per_s", **where), pytorch.median("train", "images_per_s", **where, **plain)
         yield f"GPU: training ResNet-18 {method}, batch 256, over PyTorch's fp32", over(images, theirs), ">=", 0.8
+    where = {"arch": "resnet18", "batch": 128}
+    bytewise, folded = (ours.median("infer", "images_per_s", method=method, precision=precision, **where)
+                        for method, precision in (("s3", "int8 dp4a"), ("fp32", DEPLOYED["fp32"])))
+    yield "GPU: inference ResNet-18 of bytes over folded fp32, batch 128", over(bytewise, folded), ">=", 1.5
     where = {"arch": "resnet20", "method": "s3", "batch": 512}
     images, theirs = ours.median("train", "images_per_s", **where), pytorch.median("train", "images_per_s", **where, **plain)
     yield "GPU: training ResNet-20 S³, batch 512, over PyTorch's fp32", over(images, theirs), ">=", 3.0

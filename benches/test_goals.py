@@ -41,6 +41,18 @@ class Goals(unittest.TestCase):
         right = report("pytorch", "discrete", "cuda", train=[row(batch=512, images_per_s=30_000)])
         self.assertEqual(self.figures(ours, *others, right)[name], 3.0)
 
+    def test_deployed_networks_are_compared_with_deployed_ones(self):
+        rates = {"fp32": 100, "fp32 folded": 160, "fp32 packed": 152, "int8 dp4a": 400}
+        rows = [row(method="s3" if form[4:] in ("", " packed") or form[0] == "i" else "fp32", precision=form, images_per_s=rate)
+                for form, rate in rates.items()]
+        rows.append(row(method="fp32", images_per_s=100))
+        theirs = report("pytorch", "cpu", "cpu", infer=[row(images_per_s=76)])
+        figures = self.figures(report("shiftnet", "host", infer=rows), theirs)
+        self.assertEqual(figures["host: packed inference over folded fp32, ResNet-20, batch 128"], 0.95)
+        self.assertEqual(figures["host: folded inference over the trained graph, ResNet-20, batch 128"], 1.6)
+        self.assertEqual(figures["host: inference ResNet-20 s3 over PyTorch's"], 2.0)
+        self.assertIsNone(figures["host: packed inference over folded fp32, ResNet-20, batch 1"])
+
     def test_convolutions_weigh_by_their_time(self):
         rows = [kernel(1.0, count=3), kernel(0.5, ms=3.0), kernel(0.1, shape="n128 r1 s1"), kernel(0.1, name="batch_norm")]
         ours = report("shiftnet", "software", kernels=rows)

@@ -81,7 +81,7 @@ fn pass(network: &Network, cases: &[Case], target: &Target, checked: &mut Checke
     let mut engine = target.load(network.plan.clone())?;
     let engine = engine.as_mut();
     state::upload(engine, network, &state::initial(network, InitName::Normal, 1))?;
-    feed(engine, network, 1)?;
+    feed(engine, &network.io, network.graph.classes(), 1)?;
     for list in [List::Forward, List::Backward, List::Update, List::Evaluate] {
         let dispatches = network.plan.list(list);
         for (i, dispatch) in dispatches.iter().enumerate() {

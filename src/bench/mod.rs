@@ -4,6 +4,7 @@
 pub mod ceilings;
 pub mod check;
 pub mod compare;
+mod deployed;
 mod host;
 pub mod kernels;
 pub mod profile;
@@ -17,6 +18,7 @@ use crate::error::Result;
 use crate::kernels::choose::Choices;
 use crate::kernels::{Hyper, Step};
 use crate::method::Method;
+use crate::model::compile::Io;
 use crate::model::{Arch, Network, Options, Shortcut};
 use crate::rng::{Draws, Stream};
 
@@ -84,21 +86,20 @@ fn network_with(
     Ok(network)
 }
 
-/// Writes random images and labels as training step `step`.
-pub fn feed(engine: &mut dyn Engine, network: &Network, step: u32) -> Result<()> {
-    let (n, io) = (network.options.micro_batch, network.io);
+/// Writes random images and labels of `classes` as training step `step`.
+pub fn feed(engine: &mut dyn Engine, io: &Io, classes: usize, step: u32) -> Result<()> {
     let mut draws = Draws::new(1, Stream::Synthetic, step, 0);
     let images: Vec<u32> = (0..io.images.len).map(|_| draws.bits()).collect();
-    let labels: Vec<u32> = (0..n).map(|_| draws.below(network.graph.classes() as u32)).collect();
+    let labels: Vec<u32> = (0..io.labels.len).map(|_| draws.below(classes as u32)).collect();
     engine.write(io.images, bytemuck::cast_slice(&images))?;
     engine.write(io.labels, bytemuck::cast_slice(&labels))?;
-    begin_step(engine, network, step)
+    begin_step(engine, io, step)
 }
 
 /// Writes what tells training step `step` from others.
-fn begin_step(engine: &mut dyn Engine, network: &Network, step: u32) -> Result<()> {
+fn begin_step(engine: &mut dyn Engine, io: &Io, step: u32) -> Result<()> {
     let rows = crate::kernels::softmax_cross_entropy::ROWS as u32;
     // A small rate: random labels teach nothing, and the weights should stay what they were.
     let header = Step { step, slot: step % rows, seed: [1, 2], lr: 1e-3, augment: 1, ..Step::default() };
-    engine.write(network.io.step, bytemuck::bytes_of(&header))
+    engine.write(io.step, bytemuck::bytes_of(&header))
 }

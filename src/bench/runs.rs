@@ -1,11 +1,12 @@
 //! Training steps and evaluations of whole networks.
 
 use super::record::{Phases, RunTimes, Times};
-use super::{Budget, Say, begin_step, feed, network};
+use super::{Budget, Say, begin_step, deployed, feed, network};
 use crate::engine::{Engine, Target};
 use crate::error::Result;
 use crate::method::{InitName, Method};
-use crate::model::{Arch, Network, state, weights};
+use crate::model::compile::Io;
+use crate::model::{Arch, state, weights};
 use crate::plan::{List, Plan, lifetimes};
 use std::time::Instant;
 
@@ -34,16 +35,21 @@ const SAMPLE: f64 = 0.05;
 /// Steps that are run before any is timed.
 const WARM_UP: usize = 2;
 
+/// The precision of the graph that is trained.
+const GRAPH: &str = "fp32";
+
 /// Times that each phase is profiled.
 const PROFILES: usize = 3;
 
 /// A network on an adapter, ready to be measured.
 pub struct Runner {
-    network: Network,
-    engine: Box<dyn Engine>,
-    method: Method,
-    work: Work,
-    step: u32,
+    pub(super) engine: Box<dyn Engine>,
+    pub(super) io: Io,
+    pub(super) method: Method,
+    pub(super) work: Work,
+    /// What it computes with, as records call it.
+    pub(super) precision: &'static str,
+    pub(super) step: u32,
 }
 
 impl Runner {
@@ -69,12 +75,12 @@ impl Runner {
         };
         let mut engine = target.load(network.plan.clone())?;
         state::upload(engine.as_mut(), &network, &tensors)?;
-        feed(engine.as_mut(), &network, 1)?;
-        Ok(Runner { network, engine, method, work, step: 0 })
+        feed(engine.as_mut(), &network.io, network.graph.classes(), 1)?;
+        Ok(Runner { engine, io: network.io, method, work, precision: GRAPH, step: 0 })
     }
 
     pub fn plan(&self) -> &Plan {
-        &self.network.plan
+        self.engine.plan()
     }
 
     /// Runs `count` steps and waits for them: milliseconds of one.
@@ -82,7 +88,7 @@ impl Runner {
         let began = Instant::now();
         for _ in 0..count {
             self.step += 1;
-            begin_step(self.engine.as_mut(), &self.network, self.step)?;
+            begin_step(self.engine.as_mut(), &self.io, self.step)?;
             for &list in self.work.lists() {
                 self.engine.run(list)?;
             }
@@ -110,11 +116,12 @@ impl Runner {
     }
 
     fn dispatches(&self) -> impl Iterator<Item = &crate::plan::Dispatch> {
-        self.work.lists().iter().flat_map(|&list| self.network.plan.list(list))
+        self.work.lists().iter().flat_map(|&list| self.plan().list(list))
     }
 }
 
-/// Measures `arch` with each of `methods` in turn, so that all see the same machine.
+/// Measures `arch` with each of `methods` in turn, so that all see the same machine; inference also of the networks as they are
+/// deployed.
 ///
 /// # Errors
 /// As [`Runner::load`], and what the engine reports.
@@ -130,6 +137,9 @@ pub fn measure(
     say(&format!("{verb}: {arch}, batch {batch}"));
     let load = |&method: &Method| Runner::load(arch, method, batch, work, target);
     let mut runners: Vec<Runner> = methods.iter().map(load).collect::<Result<_>>()?;
+    if work == Work::Infer {
+        runners.extend(deployed::load(arch, methods, batch, target)?);
+    }
     let mut counts = Vec::new();
     for runner in &mut runners {
         runner.sample(WARM_UP - 1)?;
@@ -143,12 +153,16 @@ pub fn measure(
             samples[i].push(runner.sample(counts[i])?);
         }
     }
-    let plain = methods.iter().position(|method| method.family().is_none());
+    // What is deployed is compared with what is deployed.
+    let graph: Vec<bool> = runners.iter().map(|runner| runner.precision == GRAPH).collect();
+    let full: Vec<bool> = runners.iter().map(|runner| runner.method.family().is_none()).collect();
     let mut all = Vec::new();
-    for (runner, own) in runners.iter_mut().zip(&samples) {
-        let mut times = describe(arch, batch, runner, own)?;
-        if let (Some(plain), true) = (plain, runner.method.family().is_some()) {
-            let ratios: Vec<f64> = own.iter().zip(&samples[plain]).map(|(own, plain)| own / plain).collect();
+    for (i, runner) in runners.iter_mut().enumerate() {
+        let mut times = describe(arch, batch, runner, &samples[i])?;
+        let plain = (0..full.len()).find(|&other| full[other] && graph[other] == graph[i] && other != i);
+        if let (Some(plain), false) = (plain, full[i]) {
+            let ratios: Vec<f64> =
+                samples[i].iter().zip(&samples[plain]).map(|(own, plain)| own / plain).collect();
             times.time_over_fp32 = Some(Times::of(&ratios).median);
         }
         all.push(times);
@@ -170,7 +184,7 @@ fn describe(arch: Arch, batch: usize, runner: &mut Runner, samples: &[f64]) -> R
         method: name(runner.method),
         bits: runner.method.bits,
         batch,
-        precision: "fp32".into(),
+        precision: runner.precision.into(),
         images_per_s: batch as f64 / ms.median * 1e3,
         gflop_per_s: runner.flops() as f64 / ms.median / 1e6,
         phases_ms,

@@ -70,6 +70,7 @@ pub fn runs(what: &str, runs: &[RunTimes]) -> String {
     let head = [
         what,
         "method",
+        "form",
         "batch",
         "images/s",
         "ms",
@@ -89,6 +90,7 @@ pub fn runs(what: &str, runs: &[RunTimes]) -> String {
         vec![
             r.arch.clone(),
             method,
+            r.precision.clone(),
             r.batch.to_string(),
             number(r.images_per_s),
             number(r.ms.median),
@@ -102,7 +104,7 @@ pub fn runs(what: &str, runs: &[RunTimes]) -> String {
             r.time_over_fp32.map_or("-".into(), |ratio| format!("{ratio:.3}")),
         ]
     };
-    columns(&head, 2, &runs.iter().map(row).collect::<Vec<_>>())
+    columns(&head, 3, &runs.iter().map(row).collect::<Vec<_>>())
 }
 
 /// Training at several sizes.

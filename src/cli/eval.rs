@@ -7,7 +7,8 @@ use crate::engine::Target;
 use crate::error::{Error, Result};
 use crate::method::{Method, MethodName};
 use crate::model::{Arch, Shortcut};
-use crate::train::evaluate::{self, Evaluator, Score};
+use crate::train::checkpoint::write_file;
+use crate::train::evaluate::{self, Evaluator, Verdict};
 use crate::train::{Stated, Trained};
 use std::path::{Path, PathBuf};
 
@@ -75,6 +76,10 @@ pub struct Args {
     /// One JSON object
     #[arg(long)]
     json: bool,
+
+    /// Write what each image was taken for to this file, one line an image: its number, the class's number, the loss
+    #[arg(long, value_name = "OUT.csv")]
+    predictions: Option<PathBuf>,
 }
 
 pub fn run(args: &Args) -> Result<Outcome> {
@@ -114,7 +119,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
             evaluate::verdicts_of_session(&mut Session::new(&model, arith, batch, &target)?, test)?
         }
     };
-    tell(args, &trained.file, &target, &evaluate::score(&verdicts))
+    tell(args, &trained.file, &target, &verdicts)
 }
 
 fn run_packed(args: &Args, arith: Arith) -> Result<Outcome> {
@@ -151,13 +156,18 @@ fn run_packed(args: &Args, arith: Arith) -> Result<Outcome> {
     let test = data::first(&source.test, args.limit);
     let target = Target::choose(args.adapter.as_deref())?;
     let mut session = Session::new(&model, arith, args.batch_size.min(test.len()), &target)?;
-    let score = evaluate::score(&evaluate::verdicts_of_session(&mut session, test)?);
-    tell(args, &args.path, &target, &score)
+    tell(args, &args.path, &target, &evaluate::verdicts_of_session(&mut session, test)?)
 }
 
-fn tell(args: &Args, file: &Path, target: &Target, score: &Score) -> Result<Outcome> {
+fn tell(args: &Args, file: &Path, target: &Target, verdicts: &[Verdict]) -> Result<Outcome> {
+    if let Some(path) = &args.predictions {
+        let line = |(i, v): (usize, &Verdict)| format!("{i},{},{}\n", v.class, v.loss);
+        let lines: String = verdicts.iter().enumerate().map(line).collect();
+        write_file(path, format!("image,class,loss\n{lines}").as_bytes())?;
+    }
+    let score = evaluate::score(verdicts);
     if args.json {
-        print_json(score)?;
+        print_json(&score)?;
     } else {
         print(&format!("{} on {}", file.display(), target.info()))?;
         print(&format!(

@@ -162,33 +162,49 @@ vectorized! {
 
 /// What becomes of sums (rows, K): as the shader does it, in 32 bits.
 fn finish<U: ToSum + Copy>(p: &Params, sums: &[U], requant: &[u32], residual: &[u32], y: &mut [u32]) {
+    let sums: Vec<i32> = sums.iter().map(|sum| sum.to_sum()).collect();
+    let table = bytemuck::cast_slice(requant);
+    match p.bits {
+        8 => finish_bytes(p, &sums, table, bytemuck::cast_slice(residual), bytemuck::cast_slice_mut(y)),
+        _ => finish_halves(p, &sums, table, bytemuck::cast_slice(residual), bytemuck::cast_slice_mut(y)),
+    }
+}
+
+vectorized! {
+    fn finish_bytes(p: &Params, sums: &[i32], table: &[i32], residual: &[i8], y: &mut [i8]) {
+        finish_rows(p, sums, table, residual, y, |value| value as i8);
+    }
+}
+
+vectorized! {
+    fn finish_halves(p: &Params, sums: &[i32], table: &[i32], residual: &[i16], y: &mut [i16]) {
+        finish_rows(p, sums, table, residual, y, |value| value as i16);
+    }
+}
+
+#[inline(always)]
+fn finish_rows<T: Copy + Into<i32>>(
+    p: &Params,
+    sums: &[i32],
+    table: &[i32],
+    residual: &[T],
+    y: &mut [T],
+    narrow: impl Fn(i32) -> T,
+) {
     let k = p.k as usize;
     let [least, most] = p.limits().map(|limit| limit as i32);
-    let table: &[i32] = bytemuck::cast_slice(requant);
-    let (m, (high, low)) = (&table[..k], table[k..].split_at(k));
-    let value = |i: usize, added: i32| {
-        let (sum, k) = (sums[i].to_sum() << p.raise, i % k);
-        let low = (sum & 0xffff) * m[k] + low[k];
-        let high = (sum >> 16) * m[k]
-            + high[k]
-            + (low >> 16)
-            + ((added << (p.align.max(16) - 16)) >> (16 - p.align.min(16)));
-        (high >> (p.shift - 16)).clamp(least, most)
-    };
-    match p.bits {
-        8 => {
-            let residual: &[i8] = bytemuck::cast_slice(residual);
-            let y: &mut [i8] = bytemuck::cast_slice_mut(y);
-            y.iter_mut()
-                .enumerate()
-                .for_each(|(i, y)| *y = value(i, residual.get(i).map_or(0, |&r| r.into())) as i8);
-        }
-        _ => {
-            let residual: &[i16] = bytemuck::cast_slice(residual);
-            let y: &mut [i16] = bytemuck::cast_slice_mut(y);
-            y.iter_mut()
-                .enumerate()
-                .for_each(|(i, y)| *y = value(i, residual.get(i).map_or(0, |&r| r.into())) as i16);
+    let [m, high, low] = [0, 1, 2].map(|row| &table[row * k..][..k]);
+    let (left, right) = (p.align.max(16) - 16, 16 - p.align.min(16));
+    for (row, (sums, y)) in sums.chunks_exact(k).zip(y.chunks_exact_mut(k)).enumerate() {
+        let value = |i: usize, added: i32| {
+            let sum = sums[i] << p.raise;
+            let low = (sum & 0xffff) * m[i] + low[i];
+            let high = (sum >> 16) * m[i] + high[i] + (low >> 16) + ((added << left) >> right);
+            (high >> (p.shift - 16)).clamp(least, most)
+        };
+        match residual.get(row * k..(row + 1) * k) {
+            Some(residual) => (0..k).for_each(|i| y[i] = narrow(value(i, residual[i].into()))),
+            None => (0..k).for_each(|i| y[i] = narrow(value(i, 0))),
         }
     }
 }

@@ -90,3 +90,67 @@ fn centre(image: DynamicImage, short: u32, [height, width]: [u32; 2]) -> Dynamic
     };
     image.crop_imm((new_w - width) / 2, (new_h - height) / 2, width, height)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::{Rgb, RgbImage};
+
+    fn saved(directory: &Path, name: &str, image: &RgbImage) -> PathBuf {
+        let path = directory.join(name);
+        image.save(&path).expect("a small image");
+        path
+    }
+
+    #[test]
+    fn images_of_the_networks_size_are_taken_as_they_are() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let image = RgbImage::from_fn(3, 2, |x, y| Rgb([x as u8, 10 + y as u8, 200 - x as u8]));
+        let path = saved(directory.path(), "a.png", &image);
+        let planes = [[0, 1, 2, 0, 1, 2], [10, 10, 10, 11, 11, 11], [200, 199, 198, 200, 199, 198]];
+        assert_eq!(read(&path, [2, 3]).expect("an image"), planes.concat());
+    }
+
+    /// The shorter side is fitted and the centre of the longer one kept; at 224 and above, a margin of both is cut off.
+    #[test]
+    fn others_are_fitted_and_cropped() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        // Dark, then 40 columns of light in the middle of 120.
+        let stripes =
+            RgbImage::from_fn(120, 40, |x, _| Rgb([if (40..80).contains(&x) { 250 } else { 5 }; 3]));
+        let path = saved(directory.path(), "stripes.png", &stripes);
+        let pixels = read(&path, [20, 20]).expect("an image");
+        assert_eq!(pixels.len(), 3 * 400);
+        // The resizing looks a pixel across the edge.
+        assert!(pixels.chunks_exact(20).all(|row| row[1..19].iter().all(|&v| v == 250)), "{pixels:?}");
+
+        let framed = RgbImage::from_fn(512, 512, |x, y| {
+            let inside = |v| (40..472).contains(&v);
+            Rgb([if inside(x) && inside(y) { 90 } else { 0 }; 3])
+        });
+        let path = saved(directory.path(), "framed.png", &framed);
+        // 224 of 256 is from 32 to 480 of 512: a frame of 4 pixels is left.
+        let pixels = read(&path, [224, 224]).expect("an image");
+        let row = &pixels[100 * 224..101 * 224];
+        assert!(row[..3].iter().all(|&v| v == 0) && row[6..218].iter().all(|&v| v == 90), "{row:?}");
+
+        let line = saved(directory.path(), "line.png", &RgbImage::from_pixel(1, 3000, Rgb([7, 8, 9])));
+        let expected = [[7u8; 1024], [8; 1024], [9; 1024]].concat();
+        assert_eq!(read(&line, [32, 32]).expect("an image"), expected);
+    }
+
+    #[test]
+    fn folders_are_searched_in_order() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let root = directory.path();
+        std::fs::create_dir_all(root.join("b/deep")).expect("a new directory");
+        let dot = RgbImage::from_pixel(1, 1, Rgb([1, 2, 3]));
+        for name in ["c.png", "b/deep/x.png", "b/a.png"] {
+            saved(root, name, &dot);
+        }
+        std::fs::write(root.join("b/readme.md"), "text").expect("a small file");
+        let found = files(&[root.to_path_buf()]).expect("a folder with images");
+        let names = found.iter().map(|path| path.strip_prefix(root).expect("inside").display().to_string());
+        assert_eq!(names.collect::<Vec<_>>(), ["b/a.png", "b/deep/x.png", "c.png"]);
+    }
+}

@@ -315,6 +315,13 @@ mod tests {
         }
     }
 
+    #[test]
+    fn nothing_makes_the_reader_panic() {
+        let bytes = encode(&model("resnet8", Shortcut::A, 3)).expect("discrete weights");
+        let refused = container::fuzz(&bytes, |bytes| decode(bytes).is_ok());
+        assert!(refused > 100, "{refused}");
+    }
+
     /// Files with right checksums that are no models.
     #[test]
     fn hostile_files_are_refused() {

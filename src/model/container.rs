@@ -67,6 +67,61 @@ pub fn is_any(bytes: &[u8]) -> bool {
     header_len(bytes).is_some_and(|end| crc_digits(&bytes[..end]).is_some())
 }
 
+/// Makes the checksums of a changed file right, where it still has a header: what a check of what is behind them needs.
+#[cfg(test)]
+pub fn seal(bytes: &mut [u8]) {
+    let Some(header) = header_len(bytes) else { return };
+    const DATA: &[u8] = br#"\"crc_data\":\""#;
+    let at = bytes[..header].windows(DATA.len()).position(|window| window == DATA).map(|at| at + DATA.len());
+    if let Some(at) = at.filter(|at| at + 8 <= header) {
+        let crc = format!("{:08x}", crc32fast::hash(&bytes[header..]));
+        bytes[at..at + 8].copy_from_slice(crc.as_bytes());
+    }
+    if let Some(at) = crc_digits(&bytes[..header]) {
+        bytes[at..at + 8].copy_from_slice(b"00000000");
+        let crc = format!("{:08x}", crc32fast::hash(&bytes[..header]));
+        bytes[at..at + 8].copy_from_slice(crc.as_bytes());
+    }
+}
+
+/// Calls `read` on `bytes` with changes of every kind, their checksums right, until `SHIFTNET_FUZZ_SECONDS` have passed, or a
+/// second: it must not panic. Returns how many of them it refused.
+#[cfg(test)]
+pub fn fuzz(bytes: &[u8], mut read: impl FnMut(&[u8]) -> bool) -> usize {
+    let seconds = std::env::var("SHIFTNET_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(1.0);
+    let began = std::time::Instant::now();
+    let header = header_len(bytes).expect("a whole file");
+    let mut refused = 0;
+    for round in 0.. {
+        if began.elapsed().as_secs_f64() >= seconds && round >= 200 {
+            break;
+        }
+        let mut draws = crate::rng::Draws::new(round, crate::rng::Stream::Synthetic, 0, 7);
+        let mut changed = bytes.to_vec();
+        for _ in 0..=draws.below(3) {
+            // Most changes are in the header, where lengths, shapes and names are.
+            let end = if draws.below(4) == 0 { changed.len() } else { header.min(changed.len()) };
+            let at = draws.below(end.max(1) as u32) as usize;
+            match draws.below(5) {
+                _ if changed.is_empty() => {}
+                0 => changed[at] = draws.below(256) as u8,
+                1 => changed[at] = b"0123456789-.,:[]{}\"e"[draws.below(20) as usize],
+                2 => changed[at] ^= 1 << draws.below(8),
+                // Text moved to another place, of the same length.
+                3 => {
+                    let len = (1 + draws.below(12) as usize).min(changed.len() - at);
+                    let from = draws.below((changed.len() - len + 1) as u32) as usize;
+                    changed.copy_within(from..from + len, at);
+                }
+                _ => changed.truncate(changed.len() - draws.below(64).min(changed.len() as u32) as usize),
+            }
+        }
+        seal(&mut changed);
+        refused += usize::from(!read(&changed));
+    }
+    refused
+}
+
 /// The tensors and the plain data of a file.
 ///
 /// # Errors

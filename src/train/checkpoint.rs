@@ -146,6 +146,14 @@ mod tests {
         }
     }
 
+    #[test]
+    fn nothing_makes_the_reader_panic() {
+        let (tensors, progress) = small();
+        let bytes = encode(&tensors, &progress).expect("valid");
+        let refused = container::fuzz(&bytes, |bytes| decode(bytes).is_ok());
+        assert!(refused > 100, "{refused}");
+    }
+
     /// Every byte of a checkpoint is covered: any flipped bit and any truncation is an error.
     #[test]
     fn every_flipped_bit_and_every_truncation_is_noticed() {

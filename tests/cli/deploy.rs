@@ -44,9 +44,21 @@ fn packed_models_evaluate_as_their_run() {
         let value: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("JSON");
         ["top1", "loss"].map(|key| value[key].as_f64().expect("a number"))
     };
-    let [top1, loss] = score(&[text(finished())]);
+    let directory = temporary();
+    let csv = directory.path().join("predictions.csv");
+    let classes = || {
+        let lines = std::fs::read_to_string(&csv).expect("predictions were written");
+        lines
+            .lines()
+            .map(|line| line.rsplit_once(',').expect("three columns").0.to_string())
+            .collect::<Vec<_>>()
+    };
+    let [top1, loss] = score(&[text(finished()), "--predictions", text(&csv)]);
+    let predicted = classes();
+    assert!(predicted.len() == 201 && predicted[200].starts_with("199,"), "{predicted:?}");
     for arguments in [&[text(packed())][..], &[text(finished()), "--arith", "float"]] {
-        let [got, got_loss] = score(arguments);
+        let [got, got_loss] = score(&[arguments, &["--predictions", text(&csv)]].concat());
+        assert_eq!(classes(), predicted);
         assert_eq!(got, top1);
         assert!((got_loss - loss).abs() < 1e-4 * loss, "{got_loss}, {loss}");
     }
