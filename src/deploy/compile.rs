@@ -128,12 +128,20 @@ struct Value {
     integers: Option<(View, i32)>,
 }
 
+/// A convolution's weights (R, S, C, K) as a kernel reads them.
+enum Weights {
+    /// See [`codec::nibbles`].
+    Codes(Vec<u32>),
+    Floats(Vec<f32>),
+}
+
 struct Compiler<'a> {
     plan: Plan,
     graph: &'a Graph,
     model: &'a Model,
     options: Options,
     choices: &'a Choices,
+    /// What dispatches bind where they read nothing, as words or as f32.
     unused: View,
     values: Vec<Value>,
     tables: Vec<(View, Vec<u32>)>,
@@ -213,17 +221,14 @@ impl Compiler<'_> {
                     .ok_or_else(|| unfit(name, "its weights leave the range of an i8: 0, ±1, ±2 ... ±64"))?;
                 self.integer_conv(norm, conv, shape, codes, bits)
             }
-            _ => self.float_conv(norm, conv, shape, codes.filter(|_| !self.options.unpacked).ok_or(weights)),
+            _ => {
+                let codes = codes.filter(|_| !self.options.unpacked);
+                self.float_conv(norm, conv, shape, codes.map_or(Weights::Floats(weights), Weights::Codes))
+            }
         }
     }
 
-    fn float_conv(
-        &mut self,
-        norm: &Norm,
-        conv: &Conv,
-        shape: Shape,
-        weights: std::result::Result<Vec<u32>, Vec<f32>>,
-    ) -> Result<()> {
+    fn float_conv(&mut self, norm: &Norm, conv: &Conv, shape: Shape, weights: Weights) -> Result<()> {
         let graph = self.graph;
         let name = graph.nodes[norm.conv].name.as_str();
         let x = self.float(graph.nodes[norm.conv].inputs[0])?;
@@ -231,16 +236,19 @@ impl Compiler<'_> {
         let affine = self.floats(format!("{name}.affine"), &[&conv.scale[..], &conv.bias].concat());
         let tensors = conv2d_folded::Tensors { affine, residual };
         let y = self.plan.scratch(self.name(norm.output).to_string(), &self.shape(norm.output));
-        let kernel = if weights.is_ok() { &conv2d_packed::KERNEL } else { &conv2d_folded::KERNEL };
+        let kernel = match weights {
+            Weights::Codes(_) => &conv2d_packed::KERNEL,
+            Weights::Floats(_) => &conv2d_folded::KERNEL,
+        };
         let capabilities = &self.options.capabilities;
         let variant = self.choices.variant(kernel, &shape, capabilities);
         let shape = shape.cut(variant, capabilities.invocations(), false);
         let dispatch = match weights {
-            Ok(codes) => {
+            Weights::Codes(codes) => {
                 let w = self.table(format!("{name}.codes"), Elem::U32, codes);
                 conv2d_packed::dispatch(name, shape, [x, w], tensors, y)?
             }
-            Err(weights) => {
+            Weights::Floats(weights) => {
                 let w = self.floats(format!("{name}.weight"), &weights);
                 conv2d_folded::dispatch(name, shape, [x, w], tensors, y)?
             }
@@ -276,8 +284,8 @@ impl Compiler<'_> {
         let params = conv2d_shift::Params::new(&shape, bits, [raise, shift, align]);
         let requant = self.table(format!("{name}.requant"), Elem::U32, table);
         let w = self.table(format!("{name}.codes"), Elem::U32, codes);
-        let unused = self.unused_words();
-        let tensors = conv2d_shift::Tensors { requant, residual: residual.map_or(unused, |(view, _)| view) };
+        let tensors =
+            conv2d_shift::Tensors { requant, residual: residual.map_or(self.unused, |(view, _)| view) };
         let words = conv2d_shift::words(params.outputs(), bits);
         let y = self.plan.buffer(self.name(norm.output).to_string(), &[words], Elem::U32, Role::Scratch);
         let dispatch = match self.options.arith {
@@ -287,11 +295,6 @@ impl Compiler<'_> {
         self.push_activation(norm.output, dispatch, y);
         self.values[norm.output].integers = Some((y, exponent));
         Ok(())
-    }
-
-    /// [`Self::unused`] where words are bound; elements of all types have 4 bytes.
-    fn unused_words(&self) -> View {
-        self.unused
     }
 
     fn layer(&mut self, i: usize, io: &Io) -> Result<()> {

@@ -331,7 +331,8 @@ mod tests {
             change(&mut model);
             decode(&encode(&model).expect("it can be written")).expect_err("it is no model")
         };
-        let cases: [(&dyn Fn(&mut Model), &str); 8] = [
+        type Change<'a> = &'a dyn Fn(&mut Model);
+        let cases: [(Change, &str); 8] = [
             (&|m| m.input.image = [usize::MAX, 32], "images of"),
             (&|m| m.input.image = [0, 32], "images of"),
             (&|m| m.input.classes.clear(), "0 classes"),

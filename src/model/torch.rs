@@ -45,8 +45,11 @@ pub fn read(path: &Path) -> Result<Tensors> {
     Ok(tensors)
 }
 
+/// From a tensor's bytes to f32.
+type Convert = fn(&[u8]) -> Vec<f32>;
+
 /// How the bytes of a type become f32; none for integers, of which no weights are.
-fn floats(dtype: DType) -> Option<fn(&[u8]) -> Vec<f32>> {
+fn floats(dtype: DType) -> Option<Convert> {
     Some(match dtype {
         DType::F32 => |bytes| bytemuck::pod_collect_to_vec(bytes),
         DType::F64 => |bytes| bytes.as_chunks().0.iter().map(|&b| f64::from_ne_bytes(b) as f32).collect(),
@@ -62,7 +65,43 @@ fn floats(dtype: DType) -> Option<fn(&[u8]) -> Vec<f32>> {
 
 #[cfg(test)]
 mod tests {
-    use super::is_torch;
+    use super::*;
+    use crate::model::weights;
+
+    /// tests/fixtures/torch_files.py wrote them, in PyTorch's two formats.
+    #[test]
+    fn weights_are_found_in_what_training_scripts_save() {
+        for name in ["torch_zip.pth", "torch_legacy.th"] {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+            let tensors = weights::read(&path).expect("a whole file");
+            let names: Vec<&str> = tensors.keys().map(String::as_str).collect();
+            assert_eq!(names, ["bn1.running_var", "conv1.weight", "fc.bias", "fc.weight"]);
+            let expected: Vec<f32> = (0..24).map(|i| i as f32 / 8.0).collect();
+            assert_eq!(tensors["conv1.weight"], (vec![2, 3, 2, 2], expected));
+            assert_eq!(tensors["bn1.running_var"], (vec![2], vec![0.5, 1.5]));
+            assert_eq!(tensors["fc.weight"], (vec![3, 2], vec![0.0, 3.0, 1.0, 4.0, 2.0, 5.0]));
+            assert_eq!(tensors["fc.bias"], (vec![3], vec![1.0, -2.0, 3.5]));
+        }
+    }
+
+    #[test]
+    fn damaged_files_are_errors() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/torch_zip.pth");
+        let bytes = std::fs::read(path).expect("a small file");
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let damaged = directory.path().join("damaged.pth");
+        for len in (5..bytes.len()).step_by(97) {
+            std::fs::write(&damaged, &bytes[..len]).expect("a small file");
+            assert!(read(&damaged).is_err(), "{len} of {} bytes", bytes.len());
+        }
+        // A changed byte of a tensor does not match its checksum; elsewhere it may go unnoticed, but never panics.
+        for at in (0..bytes.len()).step_by(31) {
+            let mut changed = bytes.clone();
+            changed[at] ^= 0x55;
+            std::fs::write(&damaged, changed).expect("a small file");
+            let _ = read(&damaged);
+        }
+    }
 
     #[test]
     fn files_are_told_apart() {

@@ -175,8 +175,11 @@ fn folded_logits_are_those_of_the_training_graph() {
     }
 }
 
-/// What a plan of integers writes, dispatch by dispatch: name and words of every layer that is one.
-fn integers(inference: &Inference, engine: &mut dyn Engine, first: usize) -> Vec<(String, Vec<u8>)> {
+/// Name and words of every layer that is integers.
+type Layers = Vec<(String, Vec<u8>)>;
+
+/// What a plan of integers writes from dispatch `first` on.
+fn integers(inference: &Inference, engine: &mut dyn Engine, first: usize) -> Layers {
     let list = inference.plan.list(List::Evaluate);
     let mut all = Vec::new();
     for (i, dispatch) in list.iter().enumerate().skip(first) {
@@ -202,7 +205,7 @@ fn integers_are_equal_everywhere() {
     ];
     for case in &cases {
         let (model, images) = (case.calibrated(), case.images(2));
-        let mut of_bits: [Option<Vec<(String, Vec<u8>)>>; 2] = [None, None];
+        let mut of_bits: [Option<Layers>; 2] = [None, None];
         for arith in [Arith::Shift { bits: 8 }, Arith::Shift { bits: 16 }, Arith::Dp4a] {
             let mut stem: Option<Vec<u8>> = None;
             for target in [crate::support::gpu(), Target::host(), Target::twins()] {
