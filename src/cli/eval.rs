@@ -22,11 +22,11 @@ pub enum Which {
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A run's directory, a safetensors file, or a packed model
+    /// A run's directory, a safetensors or PyTorch file, or a packed model
     #[arg(value_name = "RUN|FILE")]
     path: PathBuf,
 
-    /// Dataset whose test images to use [default: the run's, else synthetic]
+    /// Dataset whose test images to use [default: the run's, the checkpoint's or the packed model's, else synthetic]
     #[arg(long)]
     dataset: Option<DatasetName>,
 
@@ -77,7 +77,7 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 
-    /// Write what each image was taken for to this file, one line an image: its number, the class's number, the loss
+    /// Write what each image was taken for to this file, a line of names, then one an image: its number, the class's number, the loss
     #[arg(long, value_name = "OUT.csv")]
     predictions: Option<PathBuf>,
 }
@@ -96,7 +96,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let trained = Trained::read(&args.path, Stated { arch: args.arch, shortcut: args.shortcut, last })?;
     check_method(args, trained.method, &trained.file)?;
     let own = trained.settings.as_ref();
-    let dataset = args.dataset.or(own.map(|s| s.dataset)).unwrap_or_default();
+    let dataset = args.dataset.or(trained.dataset).unwrap_or_default();
     let data = args.data.clone().or(own.and_then(|s| s.data.clone()));
     let seed = args.seed.or(own.map(|s| s.seed)).unwrap_or(0);
     // Integers get their ranges from training images.
@@ -113,6 +113,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
         }
         Some(_) => {
             let mut model = trained.fold(dataset)?;
+            arith.check(&model)?;
             if arith.bits().is_some() {
                 calibrate::calibrate(&mut model, source.train.clone(), &target)?;
             }

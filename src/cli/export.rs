@@ -1,5 +1,6 @@
 //! `shiftnet export`
 
+use super::eval::Which;
 use super::progress::eprintln_lossy;
 use super::{Outcome, print};
 use crate::data::{DatasetName, Need, Source};
@@ -24,7 +25,7 @@ pub enum Format {
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A run's directory, or a safetensors file
+    /// A run's directory, or a safetensors or PyTorch file
     #[arg(value_name = "RUN|FILE")]
     path: PathBuf,
 
@@ -36,9 +37,9 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 
-    /// A run's last checkpoint in place of its best
-    #[arg(long)]
-    last: bool,
+    /// Which of a run's checkpoints
+    #[arg(long, default_value = "best")]
+    checkpoint: Which,
 
     /// Architecture [default: the run's or the checkpoint's]
     #[arg(short = 'a', long, value_name = "NAME")]
@@ -63,10 +64,14 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<Outcome> {
-    let stated = Stated { arch: args.arch, shortcut: args.shortcut, last: args.last };
+    let last = args.checkpoint == Which::Last;
+    let stated = Stated { arch: args.arch, shortcut: args.shortcut, last };
     let trained = Trained::read(&args.path, stated)?;
     let bytes = match args.format {
-        Format::Safetensors => weights::encode(&trained.tensors)?,
+        Format::Safetensors => {
+            trained.check()?;
+            weights::encode(&trained.tensors)?
+        }
         Format::Onnx => onnx::encode(&trained.fold(dataset(args, &trained)?)?)?,
         Format::Packed => {
             let dataset = dataset(args, &trained)?;

@@ -62,7 +62,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let model = packed::read(&args.model)?;
     let files = pictures::files(&args.images)?;
     let target = Target::choose(args.adapter.as_deref())?;
-    let batch = args.batch_size.unwrap_or(files.len().min(64));
+    let batch = args.batch_size.unwrap_or(64).min(files.len());
     let mut session = Session::new(&model, arith, batch, &target)?;
     let width = files.iter().map(|file| file.display().to_string().chars().count()).max().unwrap_or(0);
     let mut seconds = 0.0;
@@ -73,11 +73,21 @@ pub fn run(args: &Args) -> Result<Outcome> {
         let logits = session.run(&pixels)?;
         seconds += began.elapsed().as_secs_f64();
         for (file, logits) in files.iter().zip(logits) {
+            if !logits.iter().all(|logit| logit.is_finite()) {
+                let problem = format!("computes values that are not finite for {}", file.display());
+                return Err(Error::checkpoint(
+                    &args.model,
+                    problem,
+                    "Export it again, from a checkpoint that evaluates well",
+                ));
+            }
             let (name, top) = (file.display().to_string(), guesses(&model, &logits, args.top));
             match args.json {
                 true => print_json(&Line { image: &name, top: &top })?,
                 false => {
-                    let guess = |g: &Guess| format!("{} {:.1} %", g.class, 100.0 * g.probability);
+                    // Names come from a file: what would move a terminal's cursor is not printed.
+                    let class = |g: &Guess| g.class.replace(char::is_control, "?");
+                    let guess = |g: &Guess| format!("{} {:.1} %", class(g), 100.0 * g.probability);
                     let top: Vec<String> = top.iter().map(guess).collect();
                     print(&format!("{name:width$}  {}", top.join("  ")))?;
                 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A run's directory, a safetensors file, or a packed model
+    /// A run's directory, a safetensors or PyTorch file, or a packed model
     #[arg(value_name = "RUN|FILE")]
     path: PathBuf,
 

@@ -35,7 +35,7 @@ enum Command {
     Eval(eval::Args),
     /// Name what images show, with a packed model
     Infer(infer::Args),
-    /// Write a trained network for use: packed
+    /// Write a trained network for use: packed, ONNX or safetensors
     Export(export::Args),
     /// Show what is inside a run or a weight file
     Inspect(inspect::Args),

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 /// Elements of y that a task computes, about: so few that they are in the nearest cache when they are scaled.
 const TASK: usize = 1 << 12;
 
-/// y (N, P, Q, K) = x (N, H, W, C) * w (R, S, C, K) * affine[0] + affine[1] (+ residual), perhaps rectified.
+/// y (N, P, Q, K) = x (N, H, W, C) * w (R, S, C, K) scaled, plus a bias (+ residual), perhaps rectified.
 pub fn conv2d_folded(p: &Params, x: &[f32], w: &[f32], affine: &[f32], residual: &[f32], y: &mut [f32]) {
     fold(p, x, &Panels::of(w, p.k as usize), affine, residual, y);
 }
@@ -28,7 +28,7 @@ pub(super) fn fold(p: &Params, x: &[f32], w: &Panels, affine: &[f32], residual: 
 }
 
 vectorized! {
-    /// y (rows, K) = y * affine[0] + affine[1] (+ residual), perhaps rectified.
+    /// y (rows, K) = y scaled, plus a bias (+ residual), perhaps rectified.
     fn finish(affine: &[f32], residual: Option<&[f32]>, relu: bool, y: &mut [f32]) {
         match (affine.len() / 2) % LANES {
             0 => finish_lanes::<LANES>(affine, residual, relu, y),

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 /// Extensions of the files that are looked for in folders.
 const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 
+/// The longest side of an image, in pixels.
+const LONGEST: u32 = 65_535;
+
 /// Bytes that decoding an image may take, at most.
 const MOST_BYTES: u64 = 1 << 30;
 
@@ -53,38 +56,43 @@ fn walk(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
 }
 
 /// An image as (3, height, width) bytes: one of that size as it is, others as ImageNet evaluates them, by antialiased bilinear
-/// resizing and a crop of the centre. Networks for images of at least 224 see 224 / 256 of the shorter side, others all of it.
-/// Whatever the file's colours are, they become RGB; transparency is ignored, as is EXIF orientation.
+/// resizing that keeps the aspect, and a crop of the centre. Networks for images of at least 224 see 224 / 256 of the side that
+/// fits, others all of it. Whatever the file's colours are, they become RGB; transparency is ignored, as is EXIF orientation.
 ///
 /// # Errors
-/// [`Error::Io`], and [`Error::Data`] for a file that is no image.
+/// [`Error::Io`], and [`Error::Data`] for a file that is no image, or whose sides are longer than 65,535.
 pub fn read(path: &Path, [height, width]: [usize; 2]) -> Result<Vec<u8>> {
     let broken = |problem: String| Error::data(path, problem, "Give a whole JPEG, PNG or WebP file");
     let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format);
     let mut reader = reader.map_err(|e| Error::io("read", path, e))?;
     let mut limits = Limits::default();
     limits.max_alloc = Some(MOST_BYTES);
+    limits.max_image_width = Some(LONGEST);
+    limits.max_image_height = Some(LONGEST);
     reader.limits(limits);
     let image = reader.decode().map_err(|e| broken(format!("is no image that can be read ({e})")))?;
     let [height, width] = [height, width].map(|side| side as u32);
-    let image = if (image.height(), image.width()) == (height, width) {
-        image
-    } else {
-        let short = height.min(width);
-        let short = if short >= 224 { short * 256 / 224 } else { short };
-        centre(image, short, [height, width])
+    let image = match (image.height(), image.width()) == (height, width) {
+        true => image,
+        false => centre(image, [height, width]),
     };
     let rgb = image.to_rgb8();
     let plane = |channel: usize| rgb.pixels().map(move |pixel| pixel[channel]);
     Ok((0..3).flat_map(plane).collect())
 }
 
-/// Resizes the shorter side to `short` and crops the centre.
-fn centre(image: DynamicImage, short: u32, [height, width]: [u32; 2]) -> DynamicImage {
-    let (w, h) = (u64::from(image.width()), u64::from(image.height()));
-    let scaled = |side: u64| (side * u64::from(short) / w.min(h)).clamp(1, u64::from(short) * 64) as u32;
-    let [new_w, new_h] = [scaled(w).max(width), scaled(h).max(height)];
-    let image = match (new_w, new_h) == (image.width(), image.height()) {
+/// The centre of an image, resized.
+fn centre(image: DynamicImage, [height, width]: [u32; 2]) -> DynamicImage {
+    let of = |wanted: u32, side: u32| f64::from(wanted) / f64::from(side);
+    let margin = if height.min(width) >= 224 { 256.0 / 224.0 } else { 1.0 };
+    let scale = of(height, image.height()).max(of(width, image.width())) * margin;
+    // Of long strips, what is far from what is kept is not resized.
+    let near = |wanted: u32, side: u32| ((4.0 * f64::from(wanted) / scale).ceil() as u32).clamp(1, side);
+    let (w, h) = (near(width, image.width()), near(height, image.height()));
+    let image = image.crop_imm((image.width() - w) / 2, (image.height() - h) / 2, w, h);
+    let scaled = |side: u32, wanted: u32| ((f64::from(side) * scale + 1e-6) as u32).max(wanted);
+    let (new_w, new_h) = (scaled(w, width), scaled(h, height));
+    let image = match (new_w, new_h) == (w, h) {
         true => image,
         false => DynamicImage::from(image.to_rgb8()).resize_exact(new_w, new_h, FilterType::Triangle),
     };
@@ -133,6 +141,15 @@ mod tests {
         let pixels = read(&path, [224, 224]).expect("an image");
         let row = &pixels[100 * 224..101 * 224];
         assert!(row[..3].iter().all(|&v| v == 0) && row[6..218].iter().all(|&v| v == 90), "{row:?}");
+
+        // A network's images need not be square: the aspect is kept.
+        let pixels = read(&saved(directory.path(), "wide.png", &stripes), [20, 10]).expect("an image");
+        assert!(pixels.iter().all(|&v| v == 250), "{pixels:?}");
+
+        // A strip whose every pixel is 32 after the resizing: nothing far outside the crop is resized.
+        let strip = RgbImage::from_fn(60_000, 1, |x, _| Rgb([if x == 30_000 { 200 } else { 60 }; 3]));
+        let pixels = read(&saved(directory.path(), "strip.png", &strip), [32, 32]).expect("an image");
+        assert!(pixels.len() == 3072 && pixels.iter().any(|&v| v > 60));
 
         let line = saved(directory.path(), "line.png", &RgbImage::from_pixel(1, 3000, Rgb([7, 8, 9])));
         let expected = [[7u8; 1024], [8; 1024], [9; 1024]].concat();

@@ -37,6 +37,34 @@ impl Arith {
     }
 }
 
+impl Arith {
+    /// Whether `model` can be computed like this at all.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a full-precision network by integers.
+    pub fn check(self, model: &Model) -> Result<()> {
+        match (self.bits(), model.method.family()) {
+            (Some(_), None) => {
+                Err(Error::Usage("a full-precision network computes with f32 only: use --arith float".into()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Fails for a batch of no images, and for one whose tensors have more elements than kernels count.
+fn check_batch(graph: &Graph, batch: usize) -> Result<()> {
+    let largest = graph.nodes.iter().map(|node| node.shape.iter().product::<usize>()).max().unwrap_or(1);
+    let fits = batch > 0 && largest.checked_mul(batch).is_some_and(|len| u32::try_from(len).is_ok());
+    match fits {
+        true => Ok(()),
+        false => {
+            let most = u32::MAX as usize / largest.max(1);
+            Err(Error::setting("--batch-size", batch, format!("1 to {most} for this network")))
+        }
+    }
+}
+
 /// What a model is compiled for.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -72,9 +100,11 @@ impl Inference {
     /// [`Error::Arithmetic`] where a layer cannot be computed with the integers that `options` asks for, [`Error::Usage`] where
     /// the model was not calibrated for them.
     pub fn compile(model: &Model, options: Options, choices: &Choices) -> Result<Inference> {
+        options.arith.check(model)?;
         let graph = model.graph()?;
         let mut plan = Plan::default();
         let n = options.batch;
+        check_batch(&graph, n)?;
         let [h, w] = graph.image();
         let io = Io::new(&mut plan, n, [h, w]);
         let unused = plan.buffer("unused", &[conv2d_folded::UNUSED], Elem::F32, Role::State);
@@ -320,6 +350,9 @@ impl Compiler<'_> {
         let y = self.plan.scratch(name, &self.shape(i));
         let dispatch = match (node.op, integers, self.options.arith.bits()) {
             (Op::GlobalAvgPool, Some((x, exponent)), Some(bits)) => {
+                if (from[1] * from[2]) as u64 >= 1 << (32 - bits) {
+                    return Err(unfit(name, format!("a sum of {bits}-bit activations leaves an i32")));
+                }
                 global_avg_pool_integer::dispatch(name, from, bits, exponent, x, y)?
             }
             (Op::GlobalAvgPool, ..) => {

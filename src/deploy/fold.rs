@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::kernels::batch_norm::EPS;
 use crate::method::Method;
 use crate::model::fuse::{self, Unit};
-use crate::model::graph::Op;
+use crate::model::graph::{Graph, Op};
 use crate::model::params::Store;
 use crate::model::state::{self, Tensors};
 use crate::model::{Arch, Shortcut, weights};
@@ -28,11 +28,7 @@ pub fn fold(
     (path, tensors): (&Path, &Tensors),
 ) -> Result<Model> {
     let graph = arch.build(shortcut, input.image, input.classes.len())?;
-    let parameters = Store::new(&mut Plan::default(), &graph, None, u64::MAX, false);
-    if let Some(problem) = weights::mismatch(tensors, &state::manifest(&parameters)) {
-        let remedy = "Name its architecture with --arch and --shortcut";
-        return Err(Error::checkpoint(path, format!("does not fit {arch}: {problem}"), remedy));
-    }
+    check(arch, &graph, (path, tensors))?;
     let values = |name: String| tensors[&name].1.clone();
     let mut convs = BTreeMap::new();
     for unit in fuse::units(&graph)? {
@@ -55,8 +51,28 @@ pub fn fold(
             scale: scale.iter().map(|&scale| scale as f32).collect(),
             discrete: method.family().is_some() && matches!(conv.op, Op::Conv { family: true, .. }),
         };
+        if !folded.scale.iter().chain(&folded.bias).all(|v| v.is_finite()) {
+            let problem =
+                format!("{norm} has statistics that no batch norm has: its scale or shift is not finite");
+            return Err(Error::checkpoint(path, problem, "Give a checkpoint that evaluates well"));
+        }
         convs.insert(conv.name.clone(), folded);
     }
     let fc = ["fc.weight", "fc.bias"].map(|name| values(name.into()));
     Ok(Model { arch, shortcut, method, input, convs, fc, exponents: None })
+}
+
+/// That plain weights are those of `graph`, which is `arch`'s.
+///
+/// # Errors
+/// [`Error::Checkpoint`] with the first few that are missing, too many, or of another shape.
+pub fn check(arch: Arch, graph: &Graph, (path, tensors): (&Path, &Tensors)) -> Result<()> {
+    let parameters = Store::new(&mut Plan::default(), graph, None, u64::MAX, false);
+    match weights::mismatch(tensors, &state::manifest(&parameters)) {
+        None => Ok(()),
+        Some(problem) => {
+            let remedy = "Name its architecture with --arch and --shortcut";
+            Err(Error::checkpoint(path, format!("does not fit {arch}: {problem}"), remedy))
+        }
+    }
 }

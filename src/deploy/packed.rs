@@ -11,13 +11,14 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 
 const KIND: Kind = Kind { key: "shiftnet_packed", version: 1, name: "a packed model of shiftnet" };
 const REMEDY: &str = "Export it again with `shiftnet export RUN --format packed`";
 
 /// The longest side of an image that a file may ask for, and the most classes.
-const LONGEST: usize = 4096;
+const LONGEST: usize = 1024;
 const CLASSES: usize = 100_000;
 
 /// What the metadata holds beside checksums and version.
@@ -86,15 +87,23 @@ pub fn encode(model: &Model) -> Result<Vec<u8>> {
     container::encode(KIND, &views.collect(), json).map_err(|e| Error::Usage(format!("packed model: {e}")))
 }
 
+/// Whether `bytes`, the first ones of a file or all, are a packed file's.
+pub fn begins(bytes: &[u8]) -> bool {
+    container::begins(KIND, bytes)
+}
+
 /// Whether `path` is a packed file, intact or not.
 ///
 /// # Errors
 /// [`Error::Io`] for a file that cannot be read.
 pub fn is_file(path: &Path) -> Result<bool> {
-    match path.is_file() {
-        true => Ok(container::is(KIND, &std::fs::read(path).map_err(|e| Error::io("read", path, e))?)),
-        false => Ok(false),
+    if !path.is_file() {
+        return Ok(false);
     }
+    let mut first = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(256).read_to_end(&mut first));
+    read.map_err(|e| Error::io("read", path, e))?;
+    Ok(begins(&first))
 }
 
 /// Bytes that a convolution takes in a packed file: weights, scales and biases.
@@ -130,7 +139,7 @@ pub fn decode(bytes: &[u8]) -> Result<Model, String> {
         return Err("has no discrete weights".into());
     }
     check_input(&input)?;
-    if exponents.iter().flatten().any(|(_, e)| e.iter().any(|e| e.abs() > 64)) {
+    if exponents.iter().flatten().any(|(_, e)| e.iter().any(|e| e.unsigned_abs() > 64)) {
         return Err("has ranges of activations that no network has".into());
     }
     let graph = arch.build(shortcut, input.image, input.classes.len()).map_err(|e| e.to_string())?;
@@ -332,7 +341,7 @@ mod tests {
             decode(&encode(&model).expect("it can be written")).expect_err("it is no model")
         };
         type Change<'a> = &'a dyn Fn(&mut Model);
-        let cases: [(Change, &str); 8] = [
+        let cases: [(Change, &str); 9] = [
             (&|m| m.input.image = [usize::MAX, 32], "images of"),
             (&|m| m.input.image = [0, 32], "images of"),
             (&|m| m.input.classes.clear(), "0 classes"),
@@ -341,6 +350,7 @@ mod tests {
             (&|m| m.arch = "resnet14".parse().expect("known"), "has no layer1.1.conv1"),
             (&|m| m.convs.get_mut("layer2.0.conv2").expect("a layer").scale[3] = f32::NAN, "not finite"),
             (&|m| _ = m.exponents.insert(BTreeMap::from([("relu".into(), [1 << 30, 0])])), "ranges"),
+            (&|m| _ = m.exponents.insert(BTreeMap::from([("relu".into(), [0, i32::MIN])])), "ranges"),
         ];
         for (change, expected) in cases {
             let message = say(change);

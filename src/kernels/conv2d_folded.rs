@@ -33,8 +33,8 @@ impl Params {
     }
 }
 
-/// y[n, p, q, k] = scale[k] * (sum over r, s, c of x[n, p stride + r - pad, q stride + s - pad, c] w[r, s, c, k]) + bias[k]
-/// (+ residual[n, p, q, k]), perhaps max(., 0), as `params.residual` and `params.relu` say.
+/// y = scale (x * w) + bias, with x * w as [`super::conv2d_forward::dispatch`] computes it, a scale and a bias a channel
+/// (+ residual), perhaps max(., 0), as `params.residual` and `params.relu` say.
 pub fn dispatch(label: &str, params: Params, [x, w]: [View; 2], t: Tensors, y: View) -> Result<Dispatch> {
     let views = [
         (x, params.x_len()),

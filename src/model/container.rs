@@ -55,11 +55,10 @@ fn crc_digits(header: &[u8]) -> Option<usize> {
     (at + 8 <= header.len()).then_some(at)
 }
 
-/// Whether the bytes are a file of this kind, intact or not.
-pub fn is(kind: Kind, bytes: &[u8]) -> bool {
+/// Whether the bytes, the first ones of a file or all, are of this kind, intact or not.
+pub fn begins(kind: Kind, bytes: &[u8]) -> bool {
     let named = format!(r#"{{"__metadata__":{{"{}":"#, kind.key).into_bytes();
-    let header = header_len(bytes).map(|end| &bytes[..end]);
-    header.is_some_and(|header| header.windows(named.len()).any(|window| window == named))
+    bytes.get(8..).is_some_and(|header| header.starts_with(&named))
 }
 
 /// Whether the bytes have a header's checksum, of whatever kind.

@@ -5,8 +5,8 @@ use crate::error::{Error, Result};
 use pytorch_reader::{DType, PytorchReader};
 use std::path::Path;
 
-/// Elements of a tensor, at most: a small file can claim a huge one.
-const MOST: usize = 1 << 27;
+/// Bytes of all tensors, at most, over those of the file: views can claim more than there is.
+const MOST: u64 = 4;
 
 /// Where training scripts keep the weights in what they save.
 const PLACES: [&str; 6] = ["", "state_dict.", "model_state_dict.", "model.", "net.", "params."];
@@ -33,10 +33,15 @@ pub fn read(path: &Path) -> Result<Tensors> {
     };
     let place = PLACES.iter().find(holds).copied().unwrap_or_default();
     let mut tensors = Tensors::new();
+    let length = std::fs::metadata(path).map_err(|e| Error::io("read", path, e))?.len();
+    let mut claimed = 0u64;
     for (name, tensor) in file.tensors() {
         let Some(name) = name.strip_prefix(place) else { continue };
-        if tensor.num_elements() > MOST {
-            return Err(broken(format!("has {name} of {} elements", tensor.num_elements())));
+        claimed = claimed.saturating_add(tensor.byte_len() as u64);
+        if claimed > MOST * length {
+            return Err(broken(format!(
+                "claims more than {claimed} bytes of weights, but has {length} bytes"
+            )));
         }
         let Some(convert) = floats(tensor.dtype()) else { continue };
         let bytes = tensor.read().map_err(|e| broken(format!("is damaged ({e})")))?;

@@ -3,7 +3,7 @@
 use super::conv2d_forward::convolve;
 use crate::kernels::conv2d_forward::Params;
 
-/// y (N, P, Q, K) = x (N, H, W, C) * w (R, S, C, K) * affine[0] + affine[1] (+ residual), perhaps rectified.
+/// y (N, P, Q, K) = x (N, H, W, C) * w (R, S, C, K) scaled, plus a bias (+ residual), perhaps rectified.
 pub fn conv2d_folded(p: &Params, x: &[f32], w: &[f32], affine: &[f32], residual: &[f32], y: &mut [f32]) {
     let (scale, bias) = affine.split_at(p.k as usize);
     convolve(p, x, w, y, |i, sum| {

@@ -1,5 +1,6 @@
 //! Checkpoints: safetensors whose metadata holds everything a bit-exact resume needs, with checksums.
 
+use crate::deploy::packed;
 use crate::error::{Error, Result};
 use crate::model::container::{self, Kind};
 use crate::model::state::Tensors;
@@ -87,6 +88,10 @@ pub fn read(path: &Path) -> Result<(Tensors, Progress)> {
 /// [`Error::Checkpoint`] where the file is damaged or foreign.
 pub fn read_weights(path: &Path) -> Result<(Tensors, Option<Progress>)> {
     let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+    if packed::begins(&bytes) {
+        let problem = "is a packed model: it runs, and is neither trained nor exported further";
+        return Err(Error::checkpoint(path, problem, "Give the run or the weight file that it was made of"));
+    }
     let progress = match is_checkpoint(&bytes) {
         true => Some(decode(&bytes).map_err(|problem| Error::checkpoint(path, problem, REMEDY))?.1),
         false => None,
@@ -96,7 +101,7 @@ pub fn read_weights(path: &Path) -> Result<(Tensors, Option<Progress>)> {
 
 /// Whether the bytes have a checkpoint's metadata, intact or not.
 fn is_checkpoint(bytes: &[u8]) -> bool {
-    container::is(KIND, bytes) || container::is_any(bytes)
+    container::begins(KIND, bytes) || container::is_any(bytes)
 }
 
 fn decode(bytes: &[u8]) -> Result<(Tensors, Progress), String> {

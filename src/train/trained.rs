@@ -79,6 +79,17 @@ impl Trained {
         })
     }
 
+    /// That the weights are those of the architecture, whatever its classes.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] where they are not.
+    pub fn check(&self) -> Result<()> {
+        let side = if self.arch.is_imagenet() { 224 } else { 32 };
+        let classes = self.tensors.get("fc.bias").map_or(1, |(_, values)| values.len());
+        let graph = self.arch.build(self.shortcut, [side; 2], classes)?;
+        deploy::fold::check(self.arch, &graph, (&self.file, &self.tensors))
+    }
+
     /// The model for images of `dataset`, without ranges of activations.
     ///
     /// # Errors

@@ -95,6 +95,31 @@ fn images_are_named() {
     let top = values[3]["top"].as_array().expect("a list");
     let sum: f64 = top.iter().map(|guess| guess["probability"].as_f64().expect("a number")).sum();
     assert!(top.len() == 10 && (sum - 1.0).abs() < 1e-9, "{top:?}");
+    let falling =
+        |pair: &[serde_json::Value]| pair[0]["probability"].as_f64() >= pair[1]["probability"].as_f64();
+    assert!(top.windows(2).all(falling), "{top:?}");
+}
+
+/// The model of the repository, in every arithmetic, on the picture beside it.
+#[test]
+fn the_trained_model_knows_a_ship() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let [model, ship] = ["resnet20-cifar10-s3-3bit.snp", "ship.png"].map(|name| root.join(name));
+    for arith in [
+        &[][..],
+        &["--arith", "dp4a"],
+        &["--arith", "shift"],
+        &["--arith", "shift", "--activation-bits", "16"],
+    ] {
+        for adapter in ["host", "0"] {
+            let arguments = ["infer", text(&model), text(&ship), "--adapter", adapter, "-k", "1", "--json"];
+            let lines = stdout(&succeed(&[&arguments[..], arith].concat()));
+            let line = lines.lines().next().expect("a line an image");
+            let value: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            assert_eq!(value["top"][0]["class"], "ship", "{lines}");
+            assert!(value["top"][0]["probability"].as_f64().is_some_and(|p| p > 0.9), "{lines}");
+        }
+    }
 }
 
 #[test]
@@ -165,6 +190,8 @@ fn bad_models_and_images_are_refused() {
         (&["eval", model, "--arith", "dp4a", "--activation-bits", "16"], 2, &["--activation-bits is 16"]),
         (&["eval", model, "--activation-bits", "8"], 2, &["--arith shift"]),
         (&["export", text(&missing), "--format", "packed", "--out", "x"], 1, &["missing.png"]),
+        (&["export", model, "--format", "onnx", "--out", "x"], 1, &["packed model"]),
+        (&["infer", model, text(&image), "-b", "0"], 2, &["--batch-size is 0"]),
         (&["export", model, "--format", "zip", "--out", "x"], 2, &["zip", "packed"]),
     ];
     for (arguments, code, expected) in cases {

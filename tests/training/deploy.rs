@@ -296,8 +296,11 @@ fn sessions_run_any_batch() {
 
 /// A Python with ONNX Runtime, where test.sh made one or SHIFTNET_PYTHON names it; says why where there is none.
 fn python() -> Option<PathBuf> {
-    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/target/venv-onnx/bin/python");
-    let path = std::env::var_os("SHIFTNET_PYTHON").map_or_else(|| own.into(), PathBuf::from);
+    if let Some(named) = std::env::var_os("SHIFTNET_PYTHON").map(PathBuf::from) {
+        assert!(named.exists(), "SHIFTNET_PYTHON is {}, which does not exist", named.display());
+        return Some(named);
+    }
+    let path: PathBuf = concat!(env!("CARGO_MANIFEST_DIR"), "/target/venv-onnx/bin/python").into();
     let found = path.exists();
     if !found {
         eprintln!("skipped: there is no Python with onnxruntime at {}", path.display());
