@@ -56,8 +56,20 @@ fn all_of_it() {
         assert!(kernel["share"].as_f64().is_some_and(|share| share > 0.0), "{kernel}");
     }
     let [train, infer] = ["train", "infer"].map(|key| record[key].as_array().expect("an array").clone());
-    for (runs, methods) in [(&train, ["s3", "fp32"]), (&infer, ["s3", "fp32"])] {
-        assert_eq!(runs.iter().map(|run| run["method"].clone()).collect::<Vec<_>>(), methods);
+    let trained = [("s3", "fp32"), ("fp32", "fp32")];
+    // And as they are deployed.
+    let deployed = [
+        ("s3", "fp32 packed"),
+        ("s3", "int8 dp4a"),
+        ("s3", "int8 shift"),
+        ("s3", "int16 shift"),
+        ("fp32", "fp32 folded"),
+    ];
+    for (runs, forms) in [(&train, trained.to_vec()), (&infer, [&trained[..], &deployed].concat())] {
+        let form =
+            |run: &Value| ["method", "precision"].map(|key| run[key].as_str().expect("text").to_string());
+        let found: Vec<_> = runs.iter().map(form).collect();
+        assert_eq!(found.iter().map(|[m, p]| (m.as_str(), p.as_str())).collect::<Vec<_>>(), forms);
         for run in runs {
             assert_times(&run["ms"]);
             let [ms, rate] =
@@ -88,21 +100,25 @@ fn compared() {
     };
     let median = |ms: f64| {
         move |record: &mut Value| {
-            record["infer"][0]["ms"]["median"] = ms.into();
-            record["infer"][0]["ms"]["spread"] = 0.0.into();
+            for run in record["infer"].as_array_mut().expect("an array") {
+                run["ms"]["median"] = ms.into();
+                run["ms"]["spread"] = 0.0.into();
+            }
         }
     };
     // Times that no machine reaches, and that every machine does.
     let slow = old("slow.json", &median(1e9));
     let output = run(&["infer", "--method", "fp32", "--compare", text(&slow)]);
     assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
-    assert!(stdout(&output).contains("nothing of 1 became slower"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("nothing of 2 became slower"), "{}", stdout(&output));
     let fast = old("fast.json", &median(1e-9));
     let output = run(&["infer", "--method", "fp32", "--compare", text(&fast)]);
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
-    assert!(stdout(&output).contains("1 of 1 became slower"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("2 of 2 became slower"), "{}", stdout(&output));
 
-    let other = old("other.json", &|record| record["infer"][0]["batch"] = 3.into());
+    let other = old("other.json", &|record| {
+        record["infer"].as_array_mut().expect("an array").iter_mut().for_each(|run| run["batch"] = 3.into());
+    });
     let elsewhere = old("elsewhere.json", &|record| record["adapter"]["name"] = "another".into());
     for (path, expected) in
         [(other, "nothing of what was measured"), (elsewhere, "the old record is of another")]
