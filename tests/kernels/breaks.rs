@@ -132,7 +132,7 @@ pub const BREAKS: &[Break] = &[
         "gathered gradient not kept",
         Text("dy[i] = d;", "dy[i] += 0.0 * d;"),
     ),
-    broken("conv2d_dot", "residual forgotten", Text("high += added <<", "high += 0 * added <<")),
+    broken("conv2d_dot", "residual forgotten", Text("high += (added", "high += 0 * (added")),
     broken("conv2d_dot", "no rounding of negative weights", Text("(sign * 255u)) + sign", "(sign * 255u))")),
     broken("conv2d_dot", "magnitude's highest bit ignored", Text("((v << 4u) & m2)", "(v & m2)")),
     broken("conv2d_dot", "H and W swapped", Swap("h", "w")),
