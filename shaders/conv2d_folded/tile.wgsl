@@ -3,14 +3,14 @@
 //                  (+ residual[n,p,q,k]), perhaps max(., 0)                                    (x = 0 outside the image)
 //
 // Weights are f32.
-// Workgroup: THREADS invocations. Number of the workgroup = BN output channels (fastest), chunk of pixels.
-// One workgroup: the chunk's pixels x BN output channels, BM pixels at a time. See shared/conv_tile.wgsl.
+// Workgroup: see shared/folded_tile.wgsl.
 #import conv2d
 #import corners
 #import tile
 #import weights_f32
 #import conv_tile
 #import folded
+#import folded_tile
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;        // (N, H, W, C)
@@ -18,16 +18,3 @@
 @group(0) @binding(3) var<storage, read> affine: array<vec4<f32>>;   // (2, K): scale, bias
 @group(0) @binding(4) var<storage, read> residual: array<vec4<f32>>; // (N, P, Q, K), or unused
 @group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;  // (N, P, Q, K)
-
-@compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-        @builtin(local_invocation_index) local: u32) {
-    let blocks = (params.k + BN - 1u) / BN;
-    let number = group.y * groups.x + group.x;
-    let block = (number % blocks) * BN4;
-    let first = number / blocks * params.chunk;
-    let end = min(first + params.chunk, params.n * params.p * params.q); // below `first` for a workgroup past the end
-    for (var tile = first; tile < end; tile += BM) {
-        store_tile(tile, end, block, local, convolve(tile, end, block, local));
-    }
-}

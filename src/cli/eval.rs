@@ -10,6 +10,7 @@ use crate::model::{Arch, Shortcut};
 use crate::train::checkpoint::write_file;
 use crate::train::evaluate::{self, Evaluator, Verdict};
 use crate::train::{Stated, Trained};
+use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 
 /// Which of a run's checkpoints.
@@ -136,9 +137,8 @@ fn run_packed(args: &Args, arith: Arith) -> Result<Outcome> {
             "Leave --arch and --shortcut out: the file tells them",
         ));
     }
-    let known = [DatasetName::Synthetic, DatasetName::Cifar10];
-    let own = known.into_iter().find(|dataset| dataset.input() == model.input);
-    let dataset = args.dataset.or(own).ok_or_else(|| {
+    let own = DatasetName::value_variants().iter().find(|dataset| dataset.input() == model.input);
+    let dataset = args.dataset.or(own.copied()).ok_or_else(|| {
         Error::Usage(format!(
             "{} does not say what it was trained on: name it with --dataset",
             args.path.display()

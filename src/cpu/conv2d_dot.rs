@@ -1,18 +1,17 @@
 //! Convolution of 8-bit activations: by f32 multiply-adds where these sums are exact, which is where they stay below 2^24.
 
+use super::conv2d_packed::panels;
 use super::conv2d_shift::{conv2d_shift, rows};
-use super::tile::{Panels, Pixel, correlate};
+use super::tile::{Pixel, correlate};
 use crate::kernels::conv2d_shift::Params;
-use crate::method::codec;
 
 /// y (N, P, Q, K) as [`conv2d_shift`] computes it.
 pub fn conv2d_dot(p: &Params, x: &[u32], w: &[u32], requant: &[u32], residual: &[u32], y: &mut [u32]) {
     let k = p.k as usize;
-    let weights: Vec<f32> = codec::from_nibbles(w, k).iter().map(|&w| f32::from(w)).collect();
-    if largest_sum(&weights, k) >= (1 << 24) as f32 {
+    let panels = panels(w, k);
+    if 128.0 * panels.largest_sum() >= (1 << 24) as f32 {
         return conv2d_shift(p, x, w, requant, residual, y);
     }
-    let panels = Panels::of(&weights, k);
     let [row, s, c, stride] = [p.q, p.s, p.c, p.stride].map(|x| x as usize);
     let pitch = (p.w + 2 * p.pad) as usize * c;
     rows(p, x, requant, residual, y, |image: &[f32], first, sums: &mut [f32]| {
@@ -21,13 +20,4 @@ pub fn conv2d_dot(p: &Params, x: &[u32], w: &[u32], requant: &[u32], residual: &
         let pixels: Vec<Pixel> = (0..sums.len() / k).map(pixel).collect();
         correlate(image, &pixels, pitch, s * c, &panels, sums);
     });
-}
-
-/// The largest magnitude that a sum over 8-bit activations can have.
-fn largest_sum(weights: &[f32], k: usize) -> f32 {
-    let mut sums = vec![0.0f32; k];
-    for row in weights.chunks_exact(k) {
-        sums.iter_mut().zip(row).for_each(|(sum, w)| *sum += w.abs());
-    }
-    128.0 * sums.into_iter().fold(0.0, f32::max)
 }

@@ -9,6 +9,9 @@ use rayon::prelude::*;
 /// Elements of y that a task computes, about: so few that they are in the nearest cache when they are scaled.
 const TASK: usize = 1 << 12;
 
+/// Tasks that there are at least, where there are as many rows of pixels.
+const TASKS: usize = 16;
+
 /// y (N, P, Q, K) = x (N, H, W, C) * w (R, S, C, K) scaled, plus a bias (+ residual), perhaps rectified.
 pub fn conv2d_folded(p: &Params, x: &[f32], w: &[f32], affine: &[f32], residual: &[f32], y: &mut [f32]) {
     fold(p, x, &Panels::of(w, p.k as usize), affine, residual, y);
@@ -18,7 +21,8 @@ pub fn conv2d_folded(p: &Params, x: &[f32], w: &[f32], affine: &[f32], residual:
 pub(super) fn fold(p: &Params, x: &[f32], w: &Panels, affine: &[f32], residual: &[f32], y: &mut [f32]) {
     let [k, row] = [p.k, p.q].map(|x| x as usize);
     // Whole rows of pixels, so that little of the image is copied twice.
-    let rows = (TASK / (row * k)).max(1);
+    let all = (p.n * p.p) as usize;
+    let rows = (TASK / (row * k)).clamp(1, all.div_ceil(TASKS));
     let size = rows * row * k;
     y.par_chunks_mut(size).enumerate().for_each(|(i, y)| {
         run_of_pixels(p, x, w, i * rows * row, y);

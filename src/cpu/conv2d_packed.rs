@@ -7,10 +7,12 @@ use crate::kernels::conv2d_forward::Params;
 
 /// [`super::conv2d_folded::conv2d_folded`] with w (R, S, C / 4, K / 2) as codes.
 pub fn conv2d_packed(p: &Params, x: &[f32], w: &[u32], affine: &[f32], residual: &[f32], y: &mut [f32]) {
-    let k = p.k as usize;
-    let rows = (p.r * p.s * p.c) as usize;
-    let panels = Panels::new(rows, k, |panel, lanes| decode(w, k, panel, lanes));
-    fold(p, x, &panels, affine, residual, y);
+    fold(p, x, &panels(w, p.k as usize), affine, residual, y);
+}
+
+/// The panels of the weights (entries, 4, K) of words (entries, K / 2).
+pub(super) fn panels(w: &[u32], k: usize) -> Panels {
+    Panels::new(8 * w.len() / k, k, |panel, lanes| decode(w, k, panel, lanes))
 }
 
 vectorized! {

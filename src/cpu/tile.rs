@@ -37,6 +37,14 @@ impl Panels {
         }
     }
 
+    /// The largest sum of a column's magnitudes.
+    pub fn largest_sum(&self) -> f32 {
+        let sums = |lanes: &[Lanes]| {
+            lanes.iter().fold([0.0; LANES], |sums, row| std::array::from_fn(|i| sums[i] + row[i].abs()))
+        };
+        self.iter().flat_map(|(_, _, lanes)| sums(lanes)).fold(0.0, f32::max)
+    }
+
     /// Each panel (rows, 16) with its first column and how many there are.
     #[inline(always)]
     fn iter(&self) -> impl Iterator<Item = (usize, usize, &[Lanes])> {

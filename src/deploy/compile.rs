@@ -234,19 +234,18 @@ impl Compiler<'_> {
     fn conv(&mut self, norm: &Norm) -> Result<()> {
         let graph = self.graph;
         let (node, name) = (&graph.nodes[norm.conv], graph.nodes[norm.conv].name.as_str());
-        let (Op::Conv { k, size, stride, family }, conv) = (node.op, &self.model.convs[name]) else {
-            unreachable!("{name} is a convolution: `units` says so")
-        };
+        // `Model::graph` found it.
+        let (conv, k) = (&self.model.convs[name], node.shape[2]);
         let shape = Shape {
             relu: norm.relu.into(),
             residual: norm.residual.is_some().into(),
-            ..Shape::new(self.shape(node.inputs[0]), k, size, stride)
+            ..Shape::new(self.shape(node.inputs[0]), k, norm.size, norm.stride)
         };
         let channels = shape.c as usize;
         let weights = Layout::Conv { channels }.pack(&conv.shape, &conv.weight);
         let codes = conv.discrete.then(|| codec::nibbles(&weights, k)).flatten();
         match self.options.arith.bits() {
-            Some(bits) if family => {
+            Some(bits) if norm.family => {
                 let codes = codes
                     .ok_or_else(|| unfit(name, "its weights leave the range of an i8: 0, ±1, ±2 ... ±64"))?;
                 self.integer_conv(norm, conv, shape, codes, bits)

@@ -11,6 +11,7 @@ pub mod session;
 use crate::data::Input;
 use crate::error::{Error, Result};
 use crate::method::Method;
+use crate::model::graph::Op;
 use crate::model::{Arch, Graph, Shortcut};
 use std::collections::BTreeMap;
 
@@ -31,6 +32,12 @@ pub struct Conv {
 }
 
 impl Conv {
+    /// Whether there are as many weights, scales and biases as its shape says.
+    fn is_whole(&self) -> bool {
+        let k = self.shape[0];
+        [self.weight.len(), self.scale.len(), self.bias.len()] == [self.shape.iter().product(), k, k]
+    }
+
     /// The largest sum of magnitudes of an output channel's weights.
     pub fn largest_sum(&self) -> f64 {
         let sums = self.weight.chunks_exact(self.weight.len() / self.shape[0]);
@@ -55,12 +62,35 @@ pub struct Model {
 }
 
 impl Model {
-    /// The layers, for images of the model's own size.
+    /// The layers, for images of the model's own size; its weights are those of these layers.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a shortcut that the architecture does not have.
+    /// [`Error::Usage`] for a shortcut that the architecture does not have, and where a layer's weights are missing or of another
+    /// shape.
     pub fn graph(&self) -> Result<Graph> {
-        self.arch.build(self.shortcut, self.input.image, self.input.classes.len())
+        let graph = self.arch.build(self.shortcut, self.input.image, self.input.classes.len())?;
+        for node in &graph.nodes {
+            let fits = match node.op {
+                Op::Conv { .. } => {
+                    let shape = graph.weight_shape(node);
+                    self.convs
+                        .get(&node.name)
+                        .is_some_and(|conv| Some(conv.shape) == shape && conv.is_whole())
+                }
+                Op::Linear { k } => {
+                    let c = graph.nodes[node.inputs[0]].shape[2];
+                    [self.fc[0].len(), self.fc[1].len()] == [k * c, k]
+                }
+                _ => true,
+            };
+            if !fits {
+                return Err(Error::Usage(format!(
+                    "the model's weights of {} do not fit {}",
+                    node.name, self.arch
+                )));
+            }
+        }
+        Ok(graph)
     }
 
     /// Weights, and how many of them are discrete.

@@ -79,8 +79,9 @@ impl Writer<'_> {
     fn conv(&mut self, norm: &Norm) {
         let (graph, model) = (self.graph, self.model);
         let node = &graph.nodes[norm.conv];
+        // `Model::graph` found it.
         let (name, conv) = (node.name.as_str(), &model.convs[&node.name]);
-        let Op::Conv { size, stride, .. } = node.op else { unreachable!("{name} is a convolution") };
+        let Norm { size, stride, .. } = *norm;
         let weight = self.weight(name, conv);
         let bias = self.constant(float_tensor(&format!("{name}.bias"), &[conv.bias.len()], &conv.bias));
         let output = self.name(norm.output);

@@ -5,7 +5,7 @@ use crate::data::Input;
 use crate::error::{Error, Result};
 use crate::method::{Method, MethodName, codec};
 use crate::model::container::{self, Kind};
-use crate::model::graph::{Graph, INPUT_CHANNELS, Op};
+use crate::model::graph::Op;
 use crate::model::{Arch, Shortcut};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -46,6 +46,14 @@ pub fn encode(model: &Model) -> Result<Vec<u8>> {
             "a full-precision network has no weights to pack: use --format safetensors or onnx".into(),
         ));
     }
+    let broken = model.convs.iter().find(|(_, conv)| conv.weight.is_empty() || !conv.is_whole());
+    let [weight, bias] = &model.fc;
+    if bias.is_empty() || weight.len() % bias.len() > 0 || broken.is_some() {
+        let name = broken.map_or("fc", |(name, _)| name);
+        return Err(Error::Usage(format!(
+            "the model's weights of {name} are not as many as their shape says"
+        )));
+    }
     let floats = |shape: &[usize], values: &[f32]| {
         let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         (Dtype::F32, shape.to_vec(), bytes)
@@ -68,7 +76,6 @@ pub fn encode(model: &Model) -> Result<Vec<u8>> {
         entries.insert(format!("{name}.scale"), floats(&[k], &conv.scale));
         entries.insert(format!("{name}.bias"), floats(&[k], &conv.bias));
     }
-    let [weight, bias] = &model.fc;
     entries.insert("fc.weight".into(), floats(&[bias.len(), weight.len() / bias.len()], weight));
     entries.insert("fc.bias".into(), floats(&[bias.len()], bias));
     let header = Header {
@@ -146,8 +153,8 @@ pub fn decode(bytes: &[u8]) -> Result<Model, String> {
     let reader = Reader { file: &file, bits };
     let (mut convs, mut tensors) = (BTreeMap::new(), 0);
     for node in &graph.nodes {
-        if let Op::Conv { family, .. } = node.op {
-            convs.insert(node.name.clone(), reader.conv(&node.name, shape_of(&graph, &node.name), family)?);
+        if let (Op::Conv { family, .. }, Some(shape)) = (node.op, graph.weight_shape(node)) {
+            convs.insert(node.name.clone(), reader.conv(&node.name, shape, family)?);
             tensors += 3;
         }
     }
@@ -173,14 +180,6 @@ fn check_input(input: &Input) -> Result<(), String> {
         return Err("has a normalization that is none".into());
     }
     Ok(())
-}
-
-/// (K, C, R, S) of a convolution.
-fn shape_of(graph: &Graph, name: &str) -> [usize; 4] {
-    let node = graph.nodes.iter().find(|node| node.name == name).expect("the graph's own name");
-    let Op::Conv { k, size, .. } = node.op else { unreachable!("{name} is a convolution") };
-    let c = graph.nodes[node.inputs[0]].shape[2];
-    [k, if node.inputs[0] == 0 { INPUT_CHANNELS - 1 } else { c }, size, size]
 }
 
 /// Weights (K, C, R, S) as rows (K) of (R, S, C), the order of a convolution's sum.
@@ -250,6 +249,9 @@ impl Reader<'_> {
 mod tests {
     use super::*;
     use crate::data::DatasetName;
+    use crate::deploy::compile::{Arith, Inference, Options};
+    use crate::engine::Target;
+    use crate::kernels::choose::Choices;
     use crate::rng::{Draws, Stream};
 
     /// A small model of drawn weights, with every part that a file can have.
@@ -259,8 +261,9 @@ mod tests {
         let mut draws = Draws::new(3, Stream::Synthetic, 0, bits);
         let mut convs = BTreeMap::new();
         for node in &graph.nodes {
-            let Op::Conv { family, .. } = node.op else { continue };
-            let shape = shape_of(&graph, &node.name);
+            let (Op::Conv { family, .. }, Some(shape)) = (node.op, graph.weight_shape(node)) else {
+                continue;
+            };
             let weight = |draws: &mut Draws| match family {
                 true => {
                     let code = draws.below((1 << bits) - 1);
@@ -327,8 +330,23 @@ mod tests {
     #[test]
     fn nothing_makes_the_reader_panic() {
         let bytes = encode(&model("resnet8", Shortcut::A, 3)).expect("discrete weights");
-        let refused = container::fuzz(&bytes, |bytes| decode(bytes).is_ok());
-        assert!(refused > 100, "{refused}");
+        // What it takes must also compile, or be refused.
+        let compile = |model: Model| {
+            for arith in [Arith::Float, Arith::Shift { bits: 8 }, Arith::Shift { bits: 16 }, Arith::Dp4a] {
+                let capabilities = Target::host().capabilities();
+                let options = Options { batch: 1, arith, unpacked: false, capabilities };
+                let _ = Inference::compile(&model, options, &Choices::default());
+            }
+        };
+        let mut taken = 0;
+        let refused = container::fuzz(&bytes, |bytes| {
+            let model = decode(bytes);
+            let whole = model.is_ok();
+            model.into_iter().for_each(compile);
+            taken += usize::from(whole);
+            whole
+        });
+        assert!(refused > 100 && taken > 5, "{refused} refused, {taken} taken");
     }
 
     /// Files with right checksums that are no models.
@@ -360,7 +378,10 @@ mod tests {
         let extra = more.convs["conv1"].clone();
         more.convs.insert("conv2".into(), extra);
         assert!(decode(&encode(&more).expect("it can be written")).is_err_and(|e| e.contains("tensors")));
-        let plain = Model { method: Method::FP32, ..good };
+        let plain = Model { method: Method::FP32, ..good.clone() };
         assert!(encode(&plain).is_err());
+        let mut short = good;
+        short.convs.get_mut("conv1").expect("a layer").bias.pop();
+        assert!(encode(&short).is_err() && short.graph().is_err());
     }
 }

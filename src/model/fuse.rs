@@ -9,6 +9,10 @@ pub struct Norm {
     /// The batch norm's own layer, and the convolution that it reads.
     pub norm: usize,
     pub conv: usize,
+    /// Side and stride of the convolution, and whether its weights are the family's.
+    pub size: usize,
+    pub stride: usize,
+    pub family: bool,
     /// The layer that is added to it.
     pub residual: Option<usize>,
     pub relu: bool,
@@ -41,10 +45,10 @@ pub fn units(graph: &Graph) -> Result<Vec<Unit>> {
     let mut units: Vec<Option<Unit>> = (0..graph.nodes.len()).map(|i| Some(Unit::Layer(i))).collect();
     for (i, node) in graph.nodes.iter().enumerate().filter(|(_, node)| node.op == Op::BatchNorm) {
         let conv = node.inputs[0];
-        if !matches!(graph.nodes[conv].op, Op::Conv { .. }) || only(conv) != Some(i) {
+        let (Op::Conv { size, stride, family, .. }, Some(_)) = (graph.nodes[conv].op, only(conv)) else {
             return Err(alone(node, "a convolution that nothing else reads"));
-        }
-        let mut norm = Norm { norm: i, conv, residual: None, relu: false, output: i };
+        };
+        let mut norm = Norm { norm: i, conv, size, stride, family, residual: None, relu: false, output: i };
         units[i] = None;
         if let Some(add) = only(norm.output)
             && let (Op::Add, &[first, second]) = (graph.nodes[add].op, &graph.nodes[add].inputs[..])

@@ -46,6 +46,9 @@ pub struct Graph {
     pub nodes: Vec<Node>,
 }
 
+/// Channels of an image.
+pub const IMAGE_CHANNELS: usize = 3;
+
 /// Channels of an image as the kernels see them.
 pub const INPUT_CHANNELS: usize = 4;
 
@@ -81,6 +84,15 @@ impl Graph {
         };
         self.nodes.push(Node { name, op, inputs, shape });
         self.nodes.len() - 1
+    }
+
+    /// (K, C, R, S) of the weights of `node`, one of this graph's, as PyTorch orders them and without the padding of the images'
+    /// channels; none where it is no convolution.
+    pub fn weight_shape(&self, node: &Node) -> Option<[usize; 4]> {
+        let Op::Conv { k, size, .. } = node.op else { return None };
+        let input = node.inputs[0];
+        let c = if input == 0 { IMAGE_CHANNELS } else { self.nodes[input].shape[2] };
+        Some([k, c, size, size])
     }
 
     /// Height and width of the images.

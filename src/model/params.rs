@@ -404,14 +404,12 @@ fn specs(graph: &Graph, node: &Node) -> Vec<Spec> {
         layout,
         initial,
     };
+    if let Some(shape @ [k, _, r, s]) = graph.weight_shape(node) {
+        let sigma = (2.0 / (k * r * s) as f32).sqrt();
+        let layout = Layout::Conv { channels: graph.nodes[node.inputs[0]].shape[2] };
+        return vec![spec("weight", &shape, layout, Initial::Normal(sigma))];
+    }
     match node.op {
-        Op::Conv { k, size, .. } => {
-            let padded = graph.nodes[node.inputs[0]].shape[2];
-            let channels = if node.inputs[0] == 0 { 3 } else { padded };
-            let sigma = (2.0 / (k * size * size) as f32).sqrt();
-            let layout = Layout::Conv { channels: padded };
-            vec![spec("weight", &[k, channels, size, size], layout, Initial::Normal(sigma))]
-        }
         Op::BatchNorm => {
             let c = node.shape[2];
             vec![

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::method::Method;
 use crate::model::state::Tensors;
 use crate::model::{Arch, Shortcut, weights};
+use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 
 /// Trained weights.
@@ -59,11 +60,7 @@ impl Trained {
             }
         };
         let shortcut = stated.shortcut.or((known("shortcut").as_deref() == Some("a")).then_some(Shortcut::A));
-        let dataset = match known("dataset").as_deref() {
-            Some("cifar10") => Some(DatasetName::Cifar10),
-            Some("synthetic") => Some(DatasetName::Synthetic),
-            _ => None,
-        };
+        let dataset = known("dataset").and_then(|name| DatasetName::from_str(&name, false).ok());
         let method = weights::method_of(&tensors);
         let tensors = weights::discretize(tensors).map_err(|problem| {
             Error::checkpoint(&file, problem, "Give a file with all latents of each layer")

@@ -1,12 +1,13 @@
 //! export, infer, eval and inspect of packed models.
 
 use crate::{assert_refused, finished, shiftnet, stderr, stdout, succeed, temporary, text};
+use shiftnet::deploy::packed;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use tempfile::TempDir;
 
 /// The packed model of a finished small run, made once. Nothing may change it.
-fn packed() -> &'static Path {
+fn packed_model() -> &'static Path {
     static MODEL: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
     let (_, model) = MODEL.get_or_init(|| {
         let directory = temporary();
@@ -56,16 +57,16 @@ fn packed_models_evaluate_as_their_run() {
     let [top1, loss] = score(&[text(finished()), "--predictions", text(&csv)]);
     let predicted = classes();
     assert!(predicted.len() == 201 && predicted[200].starts_with("199,"), "{predicted:?}");
-    for arguments in [&[text(packed())][..], &[text(finished()), "--arith", "float"]] {
+    for arguments in [&[text(packed_model())][..], &[text(finished()), "--arith", "float"]] {
         let [got, got_loss] = score(&[arguments, &["--predictions", text(&csv)]].concat());
         assert_eq!(classes(), predicted);
         assert_eq!(got, top1);
         assert!((got_loss - loss).abs() < 1e-4 * loss, "{got_loss}, {loss}");
     }
-    let shift = score(&[text(packed()), "--arith", "shift", "--activation-bits", "16"]);
+    let shift = score(&[text(packed_model()), "--arith", "shift", "--activation-bits", "16"]);
     assert!((shift[1] - loss).abs() < 0.01 * loss, "{shift:?}, {loss}");
-    let bytes = score(&[text(packed()), "--arith", "shift"]);
-    assert_eq!(bytes, score(&[text(packed()), "--arith", "dp4a"]));
+    let bytes = score(&[text(packed_model()), "--arith", "shift"]);
+    assert_eq!(bytes, score(&[text(packed_model()), "--arith", "dp4a"]));
     assert!((bytes[1] - loss).abs() < 0.2 * loss, "{bytes:?}, {loss}");
 }
 
@@ -79,7 +80,7 @@ fn images_are_named() {
     picture(&folder.join("more/one.PNG"), 1, 1);
     std::fs::write(folder.join("notes.txt"), "not an image").expect("a small file");
     let cmyk = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/cmyk.jpg");
-    let arguments = ["infer", text(packed()), text(&folder), cmyk, "--adapter", "host"];
+    let arguments = ["infer", text(packed_model()), text(&folder), cmyk, "--adapter", "host"];
     let lines = stdout(&succeed(&arguments));
     let lines: Vec<_> = lines.lines().collect();
     assert_eq!(lines.len(), 5, "{lines:?}");
@@ -124,7 +125,7 @@ fn the_trained_model_knows_a_ship() {
 
 #[test]
 fn what_is_packed_is_shown() {
-    let lines = stdout(&succeed(&["inspect", text(packed())]));
+    let lines = stdout(&succeed(&["inspect", text(packed_model())]));
     for expected in [
         "packed resnet8",
         "10 classes of 32 x 32",
@@ -161,14 +162,14 @@ fn bad_models_and_images_are_refused() {
     picture(&image, 32, 32);
     std::fs::write(path("text.png"), "not an image").expect("a small file");
     std::fs::create_dir(path("empty")).expect("a new directory");
-    let whole = std::fs::read(packed()).expect("a file");
+    let whole = std::fs::read(packed_model()).expect("a file");
     std::fs::write(path("short.snp"), &whole[..whole.len() - 9]).expect("a small file");
     let mut flipped = whole.clone();
     flipped[whole.len() / 2] ^= 16;
     std::fs::write(path("flipped.snp"), flipped).expect("a small file");
     let png = std::fs::read(&image).expect("a file");
     std::fs::write(path("half.png"), &png[..png.len() / 2]).expect("a small file");
-    let model = text(packed());
+    let model = text(packed_model());
     let [image, empty, text_png, half, missing, short, flipped] =
         ["image.png", "empty", "text.png", "half.png", "missing.png", "short.snp", "flipped.snp"].map(path);
     let best = finished().join("best.safetensors");
@@ -200,6 +201,22 @@ fn bad_models_and_images_are_refused() {
         );
         assert_refused(&format!("{arguments:?}"), &output, *code, expected);
     }
+}
+
+/// A model that tells apart what the dataset does not have is not evaluated on it.
+#[test]
+fn a_model_of_other_classes_is_refused() {
+    let directory = temporary();
+    let path = directory.path().join("seven.snp");
+    let mut model = packed::read(packed_model()).expect("a whole file");
+    model.input.classes.truncate(7);
+    model.fc[0].truncate(7 * 64);
+    model.fc[1].truncate(7);
+    std::fs::write(&path, packed::encode(&model).expect("it can be written")).expect("a small file");
+    let refused = shiftnet(&["eval", text(&path), "--adapter", "host"]);
+    assert_refused("seven classes", &refused, 2, &["does not say what it was trained on", "--dataset"]);
+    let refused = shiftnet(&["eval", text(&path), "--dataset", "synthetic", "--adapter", "host"]);
+    assert_refused("seven classes", &refused, 1, &["knows 7 classes", "--dataset"]);
 }
 
 /// A full-precision network has nothing to pack, but exports the other ways.

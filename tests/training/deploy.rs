@@ -1,9 +1,9 @@
 //! Deployed networks: folding against the training graph, integers on both engines, sessions, ONNX Runtime.
 
-use crate::support::targets;
-use shiftnet::data::{Dataset, Input};
+use crate::support::{data, targets};
+use shiftnet::data::{Dataset, DatasetName, Input, Need, Source};
 use shiftnet::deploy::compile::{Inference, Options};
-use shiftnet::deploy::{Arith, Model, Session, calibrate, fold, onnx, session};
+use shiftnet::deploy::{Arith, Model, Session, calibrate, fold, onnx, packed, session};
 use shiftnet::engine::{Engine, Target};
 use shiftnet::kernels::choose::Choices;
 use shiftnet::kernels::{Hyper, Step};
@@ -308,10 +308,23 @@ fn python() -> Option<PathBuf> {
     found.then_some(path)
 }
 
+/// The trained model of the repository on CIFAR-10's first 1,000 test images.
+#[test]
+fn onnx_runtime_gives_our_logits_of_a_trained_network() {
+    let (Some(python), Some(data)) = (python(), data("cifar-10-batches-bin")) else { return };
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/models/resnet20-cifar10-s3-3bit.snp");
+    let model = packed::read(path.as_ref()).expect("a whole file");
+    let source = Source::open(DatasetName::Cifar10, Some(&data), 0, Need::Test).expect("it is whole");
+    let mut images = vec![0; 1000 * model.input.image_bytes()];
+    for (i, image) in images.chunks_exact_mut(model.input.image_bytes()).enumerate() {
+        source.test.read(i, image).expect("it can be read");
+    }
+    assert_onnx(&python, &model, &images);
+}
+
 #[test]
 fn onnx_runtime_gives_our_logits() {
     let Some(python) = python() else { return };
-    let directory = tempfile::tempdir().expect("a temporary directory");
     let cases = [
         Case::new("resnet8", Shortcut::B, S3, 3, [32, 28]),
         Case::new("resnet8", Shortcut::A, S3, 5, [31, 32]),
@@ -319,38 +332,36 @@ fn onnx_runtime_gives_our_logits() {
         Case::new("resnet18", Shortcut::B, S3, 4, [64, 64]),
     ];
     for case in &cases {
-        let (model, images) = (case.fold(), case.images(5));
-        let mut session = Session::new(&model, Arith::Float, 5, &Target::host()).expect("it loads");
-        let logits = session.run(&images).expect("it runs").concat();
-        let area = case.input.image[0] * case.input.image[1];
-        let normalized = images.iter().enumerate().map(|(i, &byte)| {
-            let channel = i / area % 3;
-            (f32::from(byte) / 255.0 - case.input.mean[channel]) / case.input.std[channel]
-        });
-        let bytes =
-            |values: &mut dyn Iterator<Item = f32>| values.flat_map(f32::to_le_bytes).collect::<Vec<u8>>();
-        let files = [
-            ("model.onnx", onnx::encode(&model).expect("it can be written")),
-            ("images", bytes(&mut normalized.clone())),
-            ("logits", bytes(&mut logits.iter().copied())),
-        ];
-        let paths: Vec<PathBuf> = files.iter().map(|(name, _)| directory.path().join(name)).collect();
-        for (path, (_, contents)) in paths.iter().zip(&files) {
-            std::fs::write(path, contents).expect("a small file");
-        }
-        let sizes = [5, 3, case.input.image[0], case.input.image[1], 7].map(|size| size.to_string());
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/onnx/check.py");
-        let run =
-            || Command::new(&python).arg(script).args(&paths).args(&sizes).output().expect("Python starts");
-        let output = run();
-        let said = [&output.stdout[..], &output.stderr].concat();
-        assert!(output.status.success(), "{:?}: {}", case.network, String::from_utf8_lossy(&said));
-        // The check objects to a wrong logit.
-        std::fs::write(
-            &paths[2],
-            bytes(&mut logits.iter().enumerate().map(|(i, l)| if i == 33 { l + 0.01 } else { *l })),
-        )
-        .expect("a small file");
-        assert!(!run().status.success());
+        assert_onnx(&python, &case.fold(), &case.images(5));
     }
+}
+
+/// Fails unless ONNX Runtime has our logits for `images`, and unless the check objects to a wrong one.
+fn assert_onnx(python: &Path, model: &Model, images: &[u8]) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let Input { image: [height, width], mean, std, classes } = &model.input;
+    let n = images.len() / model.input.image_bytes();
+    let mut session = Session::new(model, Arith::Float, n.min(100), &Target::host()).expect("it loads");
+    let logits = session.run(images).expect("it runs").concat();
+    let normalized = images.iter().enumerate().map(|(i, &byte)| {
+        let channel = i / (height * width) % 3;
+        (f32::from(byte) / 255.0 - mean[channel]) / std[channel]
+    });
+    let bytes =
+        |values: &mut dyn Iterator<Item = f32>| values.flat_map(f32::to_le_bytes).collect::<Vec<u8>>();
+    let paths = ["model.onnx", "images", "logits"].map(|name| directory.path().join(name));
+    let write = |path: &PathBuf, contents: Vec<u8>| std::fs::write(path, contents).expect("there is room");
+    write(&paths[0], onnx::encode(model).expect("it can be written"));
+    write(&paths[1], bytes(&mut normalized.clone()));
+    write(&paths[2], bytes(&mut logits.iter().copied()));
+    let sizes = [n, 3, *height, *width, classes.len()].map(|size| size.to_string());
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/onnx/check.py");
+    let run = || Command::new(python).arg(script).args(&paths).args(&sizes).output().expect("Python starts");
+    let output = run();
+    let said = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned();
+    println!("{}: {said}", model.arch);
+    assert!(output.status.success(), "{}: {said}", model.arch);
+    let wrong = logits.iter().enumerate().map(|(i, l)| if i == 33 { l + 0.01 } else { *l });
+    write(&paths[2], bytes(&mut wrong.clone()));
+    assert!(!run().status.success());
 }
