@@ -141,14 +141,19 @@ mod tests {
         let mut draws = crate::rng::Draws::new(9, crate::rng::Stream::Synthetic, 0, 0);
         let mut found = 0;
         for _ in 0..20_000 {
-            let bits = [8, 16][draws.below(2) as usize];
-            let power = |draws: &mut crate::rng::Draws| 2f32.powf(draws.range(-16.0, 4.0));
-            let mut conv = conv(power(&mut draws) * draws.normal(), 4.0 * draws.normal() * power(&mut draws));
-            conv.weight =
-                (0..4 << draws.below(12)).map(|_| [64.0, -4.0, 1.0][draws.below(3) as usize]).collect();
-            conv.shape = [1, conv.weight.len(), 1, 1];
             let mut exponent = || draws.below(20) as i32 - 4;
             let e = Exponents { x: exponent(), y: exponent(), residual: Some(exponent()) };
+            let bits = [8, 16][draws.below(2) as usize];
+            let scale = 2f32.powf(draws.range(-16.0, 4.0)) * draws.normal();
+            let mut conv = conv(scale, 4.0 * draws.normal() * 2f32.powf(draws.range(-16.0, 4.0)));
+            conv.weight =
+                (0..4 << draws.below(12)).map(|_| [64.0, -4.0, 1.0][draws.below(3) as usize]).collect();
+            if draws.below(2) == 0 {
+                // Sums, multiplier and bias that are at their ends together.
+                conv.weight = vec![64.0; 1000 + draws.below(23) as usize];
+                conv.bias = vec![scale * 2f32.powi(31 - e.x) * draws.range(-1.5, 1.5)];
+            }
+            conv.shape = [1, conv.weight.len(), 1, 1];
             let Ok(r) = requantize("", &conv, bits, e) else { continue };
             found += 1;
             let [m, high, low] = [0, 1, 2].map(|i| i64::from(r.table[i] as i32));

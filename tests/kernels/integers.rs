@@ -33,8 +33,7 @@ pub fn add(suite: &mut Suite) {
             convolution(suite, draws, Conv::new(from, k, size, stride), bits, [relu, residual]);
         }
     }
-    // Sums past 2^24, which f32 does not hold.
-    convolution(suite, draws, Conv::new([1, 1, 2, 12_000], 4, 1, 1), 8, [false, false]);
+    large_sums(suite, draws);
     for (shape, k) in [([1, 5, 7, 4], 12), ([3, 6, 9, 8], 16), ([2, 1, 2, 16], 32), ([3, 2, 3, 136], 144)] {
         for bits in [8, 16] {
             layers(suite, draws, shape, k, bits);
@@ -58,7 +57,7 @@ fn convolution(suite: &mut Suite, draws: &mut Draws, conv: Conv, bits: u32, [rel
     let conv = Conv { relu: relu.into(), residual: residual.into(), ..conv };
     let k = conv.k as usize;
     // A third of the weights 0; magnitudes up to 64, but where sums are long up to 4.
-    let large = if conv.r * conv.c > 100 && conv.r > 1 { 3 } else { 7 };
+    let large = if conv.r * conv.c > 100 { 3 } else { 7 };
     let code = |draws: &mut Draws| match draws.below(3) {
         0 => 0,
         sign => 1 + draws.below(large) + 8 * (sign - 1),
@@ -95,6 +94,32 @@ fn convolution(suite: &mut Suite, draws: &mut Draws, conv: Conv, bits: u32, [rel
     suite.case(&name, conv2d_shift::dispatch("", params, [x, w], tensors, to_shift), [Bits]);
     if bits == 8 {
         suite.case(&name, conv2d_dot::dispatch("", params, [x, w], tensors, to_dot), [Bits]);
+    }
+}
+
+/// Sums of some 2^26, where f32 has multiples of 4 only, and scales that show a single unit of them.
+fn large_sums(suite: &mut Suite, draws: &mut Draws) {
+    let conv = Conv::new([1, 1, 2, 12_000], 4, 1, 1);
+    let [c, k] = [conv.c, conv.k].map(|x| x as usize);
+    let weight = |draws: &mut Draws| [64.0, 64.0, 1.0, -1.0][draws.below(4) as usize];
+    let weights: Vec<f32> = (0..c * k).map(|_| weight(draws)).collect();
+    let pixel: Vec<i32> = (0..c).map(|_| 100 + draws.below(28) as i32).collect();
+    let sum = |k_at: usize| -> i64 {
+        pixel.iter().enumerate().map(|(i, &x)| i64::from(x) * weights[i * k + k_at] as i64).sum()
+    };
+    const M: i64 = 32_767;
+    // At s = 16 half a unit of the result is a unit of the sum: the results are 3, 14, 25, 36.
+    let added: Vec<i64> = (0..k).map(|at| -sum(at) * M + (11 * at as i64 + 3) * 65_536).collect();
+    let column = |value: &dyn Fn(i64) -> i64| added.iter().map(|&b| value(b) as u32).collect::<Vec<u32>>();
+    let requant = [column(&|_| M), column(&|b| b >> 16), column(&|b| b & 0xffff)].concat();
+    let requant = suite.u32s(&requant);
+    let w = suite.u32s(&codec::nibbles(&weights, k).expect("all have codes"));
+    let x = suite.u32s(&pack(&[pixel.clone(), pixel.clone()].concat(), 8));
+    let tensors = Tensors { requant, residual: suite.u32s(&[7; conv2d_folded::UNUSED]) };
+    let params = Params::new(&conv, 8, [0, 16, 16]);
+    for dispatch in [conv2d_shift::dispatch, conv2d_dot::dispatch] {
+        let y = suite.u32s(&[0x5555_5555; 2]);
+        suite.case("sums of 2^26", dispatch("", params, [x, w], tensors, y), [Bits]);
     }
 }
 
