@@ -16,6 +16,7 @@ pub enum Name {
 }
 
 #[derive(Clone, Copy, Debug, clap::Args)]
+#[group(id = "arithmetic")]
 pub struct Args {
     /// Arithmetic of the convolutions [default: float]
     #[arg(long, value_name = "ARITH")]

@@ -120,3 +120,22 @@ fn print(line: &str) -> Result<()> {
 fn print_json(value: &impl serde::Serialize) -> Result<()> {
     print(&serde_json::to_string(value).expect("plain data"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// clap refuses a command whose groups share a name, but only in builds with debug assertions.
+    #[test]
+    fn names_of_argument_groups_are_unique() {
+        let mut command = command();
+        command.build();
+        for subcommand in command.get_subcommands() {
+            let mut groups: Vec<_> = subcommand.get_groups().map(|group| group.get_id().to_string()).collect();
+            groups.sort();
+            let all = groups.len();
+            groups.dedup();
+            assert_eq!(groups.len(), all, "{}: {groups:?}", subcommand.get_name());
+        }
+    }
+}

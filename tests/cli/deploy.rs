@@ -65,6 +65,8 @@ fn packed_models_evaluate_as_their_run() {
     }
     let shift = score(&[text(packed_model()), "--arith", "shift", "--activation-bits", "16"]);
     assert!((shift[1] - loss).abs() < 0.01 * loss, "{shift:?}, {loss}");
+    // A run gets its ranges when it is evaluated, from the same images.
+    assert_eq!(shift, score(&[text(finished()), "--arith", "shift", "--activation-bits", "16"]));
     let bytes = score(&[text(packed_model()), "--arith", "shift"]);
     assert_eq!(bytes, score(&[text(packed_model()), "--arith", "dp4a"]));
     assert!((bytes[1] - loss).abs() < 0.2 * loss, "{bytes:?}, {loss}");
@@ -217,6 +219,22 @@ fn a_model_of_other_classes_is_refused() {
     assert_refused("seven classes", &refused, 2, &["does not say what it was trained on", "--dataset"]);
     let refused = shiftnet(&["eval", text(&path), "--dataset", "synthetic", "--adapter", "host"]);
     assert_refused("seven classes", &refused, 1, &["knows 7 classes", "--dataset"]);
+}
+
+/// Without images to measure on there is a warning, and a model for f32 alone.
+#[test]
+fn a_model_without_ranges_computes_in_f32() {
+    let directory = temporary();
+    let [model, image] = ["model.snp", "image.png"].map(|name| directory.path().join(name));
+    picture(&image, 32, 32);
+    let best = finished().join("best.safetensors");
+    let export = ["export", text(&best), "--format", "packed", "--out", text(&model), "--adapter", "host"];
+    let output = succeed(&[&export[..], &["--dataset", "cifar10"]].concat());
+    assert!(stderr(&output).contains("warning: no images"), "{}", stderr(&output));
+    let infer = ["infer", text(&model), text(&image), "--adapter", "host"];
+    succeed(&infer);
+    let refused = shiftnet(&[&infer[..], &["--arith", "dp4a"]].concat());
+    assert_refused("no ranges", &refused, 2, &["no ranges", "--data"]);
 }
 
 /// A full-precision network has nothing to pack, but exports the other ways.
