@@ -29,10 +29,10 @@ pub(super) fn load(arch: Arch, methods: &[Method], batch: usize, target: &Target
     let mut runners = Vec::new();
     for &method in methods {
         // The weights of more bits have no codes of 4.
-        let forms: &[_] = match method.family() {
-            None => &[("fp32 folded", Arith::Float)],
-            Some(_) if method.bits <= 4 => &FORMS,
-            Some(_) => &[],
+        let forms: &[_] = match method.is_discrete() {
+            false => &[("fp32 folded", Arith::Float)],
+            true if method.bits <= 4 => &FORMS,
+            true => &[],
         };
         let model = model(arch, method, target)?;
         for &(precision, arith) in forms {
@@ -62,7 +62,7 @@ fn model(arch: Arch, method: Method, target: &Target) -> Result<Model> {
             *scale = 1.0 / squares.max(1e-6).sqrt();
         }
     }
-    if method.family().is_some() {
+    if method.is_discrete() {
         calibrate::calibrate(&mut model, Arc::new(Noise { len: 8 }), target)?;
     }
     Ok(model)

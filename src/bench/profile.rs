@@ -73,7 +73,7 @@ fn layers(recording: &Recording) -> String {
         let phase = match list {
             List::Forward | List::Evaluate => 0,
             List::Backward | List::BackwardAdd => 1,
-            List::Update => 2,
+            List::Update | List::Weights => 2,
         };
         let at = sums.iter().position(|(name, _)| *name == d.label).unwrap_or_else(|| {
             sums.push((&d.label, [0.0; 3]));

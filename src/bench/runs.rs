@@ -155,7 +155,7 @@ pub fn measure(
     }
     // What is deployed is compared with what is deployed.
     let graph: Vec<bool> = runners.iter().map(|runner| runner.precision == GRAPH).collect();
-    let full: Vec<bool> = runners.iter().map(|runner| runner.method.family().is_none()).collect();
+    let full: Vec<bool> = runners.iter().map(|runner| !runner.method.is_discrete()).collect();
     let mut all = Vec::new();
     for (i, runner) in runners.iter_mut().enumerate() {
         let mut times = describe(arch, batch, runner, &samples[i])?;
@@ -197,5 +197,5 @@ fn describe(arch: Arch, batch: usize, runner: &mut Runner, samples: &[f64]) -> R
 
 /// The method's name in a record.
 pub fn name(method: Method) -> String {
-    format!("{:?}", method.name).to_lowercase()
+    method.name.to_string()
 }

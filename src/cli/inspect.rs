@@ -6,10 +6,9 @@ use crate::deploy::{Arith, packed};
 use crate::engine::Target;
 use crate::error::{Error, Result};
 use crate::kernels::choose::Choices;
-use crate::method::MethodName;
 use crate::model::weights;
 use crate::plan::lifetimes;
-use crate::train::{checkpoint, run_dir};
+use crate::train::{checkpoint, run_dir, trained};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
@@ -29,7 +28,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     }
     let file = run_dir::weights_file(&args.path, args.last);
     let (tensors, progress) = checkpoint::read_weights(&file)?;
-    if let Some(progress) = progress {
+    if let Some(progress) = &progress {
         let name = |key: &str| progress.settings[key].as_str().unwrap_or("?").to_string();
         print(&format!(
             "checkpoint of {} shortcut {} on {}: step {}, epoch {}{}",
@@ -41,7 +40,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
             progress.best.map_or(String::new(), |best| format!(", best top-1 {best:.2} %"))
         ))?;
     }
-    let method = weights::method_of(&tensors);
+    let method = trained::method(&tensors, progress.as_ref().map(|progress| &progress.settings));
     let plain = weights::discretize(tensors.clone())
         .map_err(|problem| Error::checkpoint(&file, problem, "Give a file with all latents of each layer"))?;
     let width = plain.keys().map(String::len).max().unwrap_or(0).max("total".len());
@@ -68,9 +67,9 @@ pub fn run(args: &Args) -> Result<Outcome> {
         small += packed;
     }
     print(&format!("{:width$}  {:>16}  {:>8}  {:>6}  {all:>10}  {small:>10}", "total", "", "", ""))?;
-    print(&match method.name {
-        MethodName::S3 => format!("* discrete weights at {} bits, everything else at 32", method.bits),
-        MethodName::Fp32 => "* all at 32 bits: this file has no discrete weights".into(),
+    print(&match method.is_discrete() {
+        true => format!("* discrete weights ({method}) at {} bits, everything else at 32", method.bits),
+        false => "* all at 32 bits: this file has no discrete weights".into(),
     })?;
     Ok(Outcome::Done)
 }
@@ -91,7 +90,7 @@ fn packed_model(path: &Path) -> Result<Outcome> {
             None => "without ranges of activations: f32 only",
         }
     ))?;
-    let bits = model.method.bits;
+    let alphabet = model.method.family().alphabet();
     let width = model.convs.keys().map(String::len).max().unwrap_or(0).max("total".len());
     print(&format!(
         "{:width$}  {:>12}  {:>8}  {:>8}  {:>6}  weights by value",
@@ -101,7 +100,7 @@ fn packed_model(path: &Path) -> Result<Outcome> {
     let (mut bytes, mut replaced, mut kept) = (0, 0u64, 0u64);
     for node in &graph.nodes {
         let Some(conv) = model.convs.get(&node.name) else { continue };
-        let stored = packed::conv_bytes(conv, bits);
+        let stored = packed::conv_bytes(conv, alphabet.as_ref());
         let zeros = conv.weight.iter().filter(|w| **w == 0.0).count();
         let nonzero = (conv.weight.len() - zeros) as u64;
         let pixels = (node.shape[0] * node.shape[1]) as u64;

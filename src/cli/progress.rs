@@ -121,15 +121,18 @@ pub fn eprintln_lossy(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Discrete weights by value, in percent of all: `0 2.1 %, ±1 90.0 %, ±2 7.9 %; 0.05 % of the signs flip a step`.
+/// Discrete weights by multiples of the smallest power of two, in percent of all: `0 2.1 %, ±1 90.0 %, ±2 7.9 %; 0.05 % of the signs flip a step`.
 fn shares(weights: &Weights) -> String {
     let nonzero = weights.shift_histogram.iter().sum::<u64>().max(1) as f64;
     let share = |(shift, &count): (usize, &u64)| {
         format!(", ±{} {:.1} %", 1u64 << shift, 100.0 * (1.0 - weights.sparsity) * count as f64 / nonzero)
     };
     let values: String = weights.shift_histogram.iter().enumerate().map(share).collect();
-    let flips = 100.0 * weights.sign_flip_rate;
-    format!("0 {:.1} %{values}; {flips:.2} % of the signs flip a step", 100.0 * weights.sparsity)
+    let flips = format!("{:.2} % of the signs flip a step", 100.0 * weights.sign_flip_rate);
+    match values.is_empty() {
+        true => flips,
+        false => format!("0 {:.1} %{values}; {flips}", 100.0 * weights.sparsity),
+    }
 }
 
 /// Seconds as `1h02m`, `3m05s` or `12s`.
@@ -146,8 +149,12 @@ pub fn human(seconds: f64) -> String {
 mod tests {
     #[test]
     fn shares_by_hand() {
-        let weights =
-            super::Weights { sign_flip_rate: 0.0005, sparsity: 0.25, shift_histogram: vec![3, 2, 1] };
+        let weights = super::Weights {
+            sign_flip_rate: 0.0005,
+            sparsity: 0.25,
+            shift_histogram: vec![3, 2, 1],
+            ..Default::default()
+        };
         let expected = "0 25.0 %, ±1 37.5 %, ±2 25.0 %, ±4 12.5 %; 0.05 % of the signs flip a step";
         assert_eq!(super::shares(&weights), expected);
     }

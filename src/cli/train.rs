@@ -135,7 +135,7 @@ fn new_run(args: &Args, recorder: &Recorder) -> Result<Option<(Trainer, RunDir)>
 fn default_out(settings: &Settings) -> PathBuf {
     let date = jiff::ZonedDateTime::now().strftime("%Y-%m-%d");
     let method = match settings.weight_method() {
-        Ok(method) if method.family().is_some() => format!("s3-{}bit", settings.bits),
+        Ok(method) if method.is_discrete() => format!("{}-{}bit", method.name, method.bits),
         _ => "fp32".into(),
     };
     let name = format!("{date}-{}-{method}", settings.arch);

@@ -27,6 +27,7 @@ pub mod conv2d_shift;
 pub mod conv2d_weight_grad;
 pub mod global_avg_pool;
 pub mod global_avg_pool_backward;
+pub mod latent_update;
 pub mod linear;
 pub mod linear_input_grad;
 pub mod linear_weight_grad;
@@ -39,5 +40,6 @@ pub mod shortcut_a_backward;
 pub mod sum_partials;
 
 pub use crate::reference::{
-    augment, global_avg_pool_integer, quantize, shortcut_a_integer, softmax_cross_entropy,
+    augment, global_avg_pool_integer, layer_means, magnitudes, quantize, shortcut_a_integer,
+    softmax_cross_entropy, ternarize,
 };

@@ -1,18 +1,15 @@
 //! The S³ update: 16 weights at a time, in one pass over latents and momenta.
 
 use super::lanes::{LANES, Lanes};
+use super::latent_update::{BLOCK, Buffers, Counts, Task, in_tasks};
 use crate::kernels::Step;
-use crate::kernels::s3_update::Params;
-use rayon::prelude::*;
+use crate::kernels::latent_update::Params;
 use std::f32::consts::LN_2;
-
-/// Weights of a task, a multiple of 64.
-const TASK: usize = 4096;
 
 /// The most shift latents a weight has.
 const MOST_SHIFTS: usize = 30;
 
-/// One step of every latent, the new weights, and the signs flipped in each layer.
+/// One step of every latent, the new weights, and what changed in each layer.
 #[allow(clippy::too_many_arguments)]
 pub fn s3_update(
     p: &Params,
@@ -23,45 +20,41 @@ pub fn s3_update(
     momenta: &mut [f32],
     latents: &mut [f32],
     w: &mut [f32],
-    flips: &mut [u32],
+    changes: &mut [u32],
 ) {
-    if status[0] != 0 {
-        return;
+    if status[0] == 0 {
+        let step = Step::from_words(step);
+        in_tasks(Buffers { layers, dw, momenta, latents, w, changes }, |task| move_latents(p, step, task));
     }
-    let lr = Step::from_words(step).lr;
-    let len = w.len();
-    let mut tasks: Vec<Task> =
-        w.chunks_mut(TASK).zip(dw.chunks(TASK)).map(|(w, dw)| Task { w, dw, planes: Vec::new() }).collect();
-    for (latents, momenta) in latents.chunks_exact_mut(len).zip(momenta.chunks_exact_mut(len)) {
-        let chunks = latents.chunks_mut(TASK).zip(momenta.chunks_mut(TASK));
-        tasks.iter_mut().zip(chunks).for_each(|(task, plane)| task.planes.push(plane));
-    }
-    let mut flipped = vec![0; layers.len()];
-    tasks.into_par_iter().zip(flipped.par_chunks_mut(TASK / 64)).for_each(|(mut task, flipped)| {
-        move_latents(p, lr, &mut task, flipped);
-    });
-    for (&layer, count) in layers.iter().zip(flipped) {
-        let flips = &mut flips[layer as usize];
-        *flips = flips.wrapping_add(count);
-    }
-}
-
-/// A range of weights: gradients, and of each plane the latents and their momenta.
-struct Task<'a> {
-    w: &'a mut [f32],
-    dw: &'a [f32],
-    planes: Vec<(&'a mut [f32], &'a mut [f32])>,
 }
 
 vectorized! {
-    /// Updates a task; flipped counts the signs that change among each 64 weights.
-    fn move_latents(p: &Params, lr: f32, task: &mut Task, flipped: &mut [u32]) {
+    /// Updates a task.
+    fn move_latents(p: &Params, step: Step, task: &mut Task) {
         let (w, _) = task.w.as_chunks_mut::<LANES>();
-        for (i, (w, g)) in w.iter_mut().zip(task.dw.as_chunks::<LANES>().0).enumerate() {
-            let (new, flips) = sixteen(p, lr, g, i * LANES, &mut task.planes);
+        let (flipped_at, _) = task.flipped_at.as_chunks_mut::<LANES>();
+        let rows = w.iter_mut().zip(task.dw.as_chunks::<LANES>().0).zip(flipped_at);
+        for (i, ((w, g), flipped_at)) in rows.enumerate() {
+            let (new, flipped) = sixteen(p, step.lr, g, i * LANES, &mut task.planes);
+            count(&mut task.counts[i * LANES / BLOCK], flipped, w, &new);
+            if flipped > 0 {
+                for l in 0..LANES {
+                    flipped_at[l] = if flipped >> l & 1 == 1 { step.step as f32 } else { flipped_at[l] };
+                }
+            }
             *w = new;
-            flipped[i * LANES / 64] += flips;
         }
+    }
+}
+
+/// Counts what changed: the bits of `flipped`, and weights that were or are 0, or have another magnitude.
+#[inline(always)]
+fn count(counts: &mut Counts, flipped: u32, old: &Lanes, new: &Lanes) {
+    counts[0] += flipped.count_ones();
+    for l in 0..LANES {
+        let (was_zero, is_zero) = (old[l] == 0.0, new[l] == 0.0);
+        counts[1] += u32::from(was_zero != is_zero);
+        counts[2] += u32::from(!was_zero & !is_zero & (old[l].abs() != new[l].abs()));
     }
 }
 
@@ -83,7 +76,7 @@ fn power(x: f32) -> f32 {
     f32::from_bits((x as i32 as u32 + 127) << 23)
 }
 
-/// The new weights of the 16 from `at`, and how many signs changed. The same operations in the same order as the twin.
+/// The new weights of the 16 from `at`, and a bit for each sign that changed. The same operations in the same order as the twin.
 #[inline(always)]
 fn sixteen(
     p: &Params,
@@ -133,7 +126,7 @@ fn sixteen(
     let mut flips = 0;
     for l in 0..LANES {
         w[l] = if new_sparse[l] > 0.0 { sign(new_signs[l]) * power(shift[l]) } else { 0.0 };
-        flips += u32::from((signs[l] >= 0.0) != (new_signs[l] >= 0.0));
+        flips |= u32::from((signs[l] >= 0.0) != (new_signs[l] >= 0.0)) << l;
     }
     (w, flips)
 }

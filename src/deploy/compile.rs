@@ -43,11 +43,11 @@ impl Arith {
     /// # Errors
     /// [`Error::Usage`] for a full-precision network by integers.
     pub fn check(self, model: &Model) -> Result<()> {
-        match (self.bits(), model.method.family()) {
-            (Some(_), None) => {
+        match self.bits().is_some() && !model.method.is_discrete() {
+            true => {
                 Err(Error::Usage("a full-precision network computes with f32 only: use --arith float".into()))
             }
-            _ => Ok(()),
+            false => Ok(()),
         }
     }
 }

@@ -17,7 +17,8 @@ use std::path::Path;
 /// The model of plain weights (see [`weights::discretize`]) of `arch`, whose family's weights are `method`'s. `path` is where
 /// they came from, for errors.
 ///
-/// scale = gamma / sqrt(running_var + eps), bias = beta - running_mean scale, computed in f64.
+/// scale = gamma / sqrt(running_var + eps), bias = beta - running_mean scale, computed in f64. Weights of an alphabet become whole
+/// numbers: the smallest power of two of each layer goes into the scale.
 ///
 /// # Errors
 /// [`Error::Checkpoint`] where they do not fit the network.
@@ -44,12 +45,17 @@ pub fn fold(
             .collect();
         let bias = |k: usize| (f64::from(beta[k]) - f64::from(mean[k]) * scale[k]) as f32;
         let (shape, weight) = &tensors[&format!("{}.weight", conv.name)];
+        let alphabet =
+            method.family().alphabet().filter(|_| matches!(conv.op, Op::Conv { family: true, .. }));
+        let alphabet = alphabet.filter(|alphabet| alphabet.holds(weight));
+        let (weights, lowest) = alphabet.map_or_else(|| (weight.clone(), 0), |a| a.scaled(weight));
+        let unit = f64::from(lowest).exp2();
         let folded = Conv {
-            weight: weight.clone(),
+            weight: weights,
             shape: shape[..].try_into().expect("the shapes were compared"),
             bias: (0..scale.len()).map(bias).collect(),
-            scale: scale.iter().map(|&scale| scale as f32).collect(),
-            discrete: method.family().is_some() && matches!(conv.op, Op::Conv { family: true, .. }),
+            scale: scale.iter().map(|&scale| (scale * unit) as f32).collect(),
+            discrete: alphabet.is_some(),
         };
         if !folded.scale.iter().chain(&folded.bias).all(|v| v.is_finite()) {
             let problem =

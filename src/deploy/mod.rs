@@ -27,7 +27,7 @@ pub struct Conv {
     /// (K) each.
     pub scale: Vec<f32>,
     pub bias: Vec<f32>,
-    /// Whether the weights are of the method's alphabet.
+    /// Whether the weights are of the method's alphabet, and then whole numbers: multiples of the smallest power of two.
     pub discrete: bool,
 }
 

@@ -3,7 +3,7 @@
 use super::{Conv, Model};
 use crate::data::Input;
 use crate::error::{Error, Result};
-use crate::method::{Method, MethodName, codec};
+use crate::method::{Alphabet, Method, MethodName};
 use crate::model::container::{self, Kind};
 use crate::model::graph::Op;
 use crate::model::{Arch, Shortcut};
@@ -40,11 +40,14 @@ type Entry = (Dtype, Vec<usize>, Vec<u8>);
 /// # Errors
 /// [`Error::Usage`] for a network without discrete weights.
 pub fn encode(model: &Model) -> Result<Vec<u8>> {
-    let bits = model.method.bits;
-    if model.method.family().is_none() {
+    let Some(alphabet) = model.method.family().alphabet() else {
         return Err(Error::Usage(
             "a full-precision network has no weights to pack: use --format safetensors or onnx".into(),
         ));
+    };
+    // Only the stem has real weights.
+    if let Some((name, _)) = model.convs.iter().find(|(name, conv)| !conv.discrete && *name != "conv1") {
+        return Err(Error::Usage(format!("{name} has weights that are not of {}", model.method)));
     }
     let broken = model.convs.iter().find(|(_, conv)| conv.weight.is_empty() || !conv.is_whole());
     let [weight, bias] = &model.fc;
@@ -64,10 +67,10 @@ pub fn encode(model: &Model) -> Result<Vec<u8>> {
         let (suffix, weight) = match conv.discrete {
             true => {
                 let len = conv.weight.len() / k;
-                let words = codec::planes(&along_taps(conv), len, bits).ok_or_else(|| {
+                let words = alphabet.planes(&along_taps(conv), len).ok_or_else(|| {
                     Error::Usage(format!("{name} has weights that are not of {}", model.method))
                 })?;
-                let shape = vec![k, len.div_ceil(32), bits as usize];
+                let shape = vec![k, len.div_ceil(32), alphabet.bits as usize];
                 ("codes", (Dtype::U32, shape, words.iter().flat_map(|w| w.to_le_bytes()).collect()))
             }
             false => ("weight", floats(&conv.shape, &conv.weight)),
@@ -82,7 +85,7 @@ pub fn encode(model: &Model) -> Result<Vec<u8>> {
         arch: model.arch,
         shortcut: model.shortcut,
         method: model.method.name,
-        bits,
+        bits: model.method.bits,
         input: model.input.clone(),
         exponents: model.exponents.clone(),
     };
@@ -114,11 +117,11 @@ pub fn is_file(path: &Path) -> Result<bool> {
 }
 
 /// Bytes that a convolution takes in a packed file: weights, scales and biases.
-pub fn conv_bytes(conv: &Conv, bits: u32) -> usize {
+pub fn conv_bytes(conv: &Conv, alphabet: Option<&Alphabet>) -> usize {
     let k = conv.shape[0];
-    let weights = match conv.discrete {
-        true => k * codec::plane_words(conv.weight.len() / k, bits),
-        false => conv.weight.len(),
+    let weights = match alphabet.filter(|_| conv.discrete) {
+        Some(alphabet) => k * alphabet.plane_words(conv.weight.len() / k),
+        None => conv.weight.len(),
     };
     4 * (weights + 2 * k)
 }
@@ -142,15 +145,13 @@ pub fn decode(bytes: &[u8]) -> Result<Model, String> {
         serde_json::from_value(json).map_err(|e| format!("has metadata that cannot be used ({e})"))?;
     let Header { arch, shortcut, method, bits, input, exponents } = header;
     let method = Method::new(method, bits).map_err(|e| e.to_string())?;
-    if method.family().is_none() {
-        return Err("has no discrete weights".into());
-    }
+    let alphabet = method.family().alphabet().ok_or("has no discrete weights")?;
     check_input(&input)?;
     if exponents.iter().flatten().any(|(_, e)| e.iter().any(|e| e.unsigned_abs() > 64)) {
         return Err("has ranges of activations that no network has".into());
     }
     let graph = arch.build(shortcut, input.image, input.classes.len()).map_err(|e| e.to_string())?;
-    let reader = Reader { file: &file, bits };
+    let reader = Reader { file: &file, alphabet };
     let (mut convs, mut tensors) = (BTreeMap::new(), 0);
     for node in &graph.nodes {
         if let (Op::Conv { family, .. }, Some(shape)) = (node.op, graph.weight_shape(node)) {
@@ -205,7 +206,7 @@ fn along_channels(rows: &[f32], [k, c, r, s]: [usize; 4]) -> Vec<f32> {
 
 struct Reader<'a> {
     file: &'a SafeTensors<'a>,
-    bits: u32,
+    alphabet: Alphabet,
 }
 
 impl Reader<'_> {
@@ -233,9 +234,9 @@ impl Reader<'_> {
         let weight = match discrete {
             true => {
                 let len = c * r * s;
-                let stored = [k, len.div_ceil(32), self.bits as usize];
+                let stored = [k, len.div_ceil(32), self.alphabet.bits as usize];
                 let words = self.words(&format!("{name}.codes"), Dtype::U32, &stored)?;
-                let rows = codec::from_planes(&words, len, self.bits);
+                let rows = self.alphabet.from_planes(&words, len);
                 along_channels(&rows.map_err(|problem| format!("{name}.codes {problem}"))?, shape)
             }
             false => self.floats(&format!("{name}.weight"), &shape)?,
@@ -254,10 +255,15 @@ mod tests {
     use crate::kernels::choose::Choices;
     use crate::rng::{Draws, Stream};
 
+    fn alphabet(bits: u32) -> Alphabet {
+        Method::new(MethodName::S3, bits).expect("legal").family().alphabet().expect("discrete")
+    }
+
     /// A small model of drawn weights, with every part that a file can have.
     pub fn model(arch: &str, shortcut: Shortcut, bits: u32) -> Model {
         let (arch, input) = (arch.parse::<Arch>().expect("known"), DatasetName::Cifar10.input());
         let graph = arch.build(shortcut, input.image, input.classes.len()).expect("legal");
+        let alphabet = alphabet(bits);
         let mut draws = Draws::new(3, Stream::Synthetic, 0, bits);
         let mut convs = BTreeMap::new();
         for node in &graph.nodes {
@@ -265,10 +271,10 @@ mod tests {
                 continue;
             };
             let weight = |draws: &mut Draws| match family {
-                true => {
-                    let code = draws.below((1 << bits) - 1);
-                    codec::of_code(code + u32::from(code >= 1 << (bits - 1)), bits).expect("a weight")
-                }
+                true => std::iter::repeat_with(|| alphabet.of_code(draws.below(1 << bits)))
+                    .flatten()
+                    .next()
+                    .expect("endless"),
                 false => draws.normal(),
             };
             let weight = (0..shape.iter().product()).map(|_| weight(&mut draws)).collect();
@@ -287,7 +293,8 @@ mod tests {
             let model = model("resnet8", shortcut, bits);
             let bytes = encode(&model).expect("discrete weights");
             assert_eq!(decode(&bytes).as_ref(), Ok(&model));
-            let tensors: usize = model.convs.values().map(|conv| conv_bytes(conv, bits)).sum();
+            let tensors: usize =
+                model.convs.values().map(|conv| conv_bytes(conv, Some(&alphabet(bits)))).sum();
             let data = bytes.len() - container::header_len(&bytes).expect("just written");
             assert_eq!(data, tensors + 4 * 650);
         }
@@ -306,7 +313,7 @@ mod tests {
                 .convs
                 .values()
                 .filter(|conv| conv.discrete)
-                .map(|conv| conv_bytes(conv, bits) - 8 * conv.shape[0])
+                .map(|conv| conv_bytes(conv, Some(&alphabet(bits))) - 8 * conv.shape[0])
                 .sum();
             assert!(codes as f64 * 8.0 <= discrete as f64 * f64::from(bits) * 1.04, "{codes} bytes");
             assert!(bits != 3 || bytes.len() < 130_000, "{} bytes", bytes.len());

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::kernels::choose::{self, Chosen};
 use crate::kernels::conv2d_forward::Params as Conv;
 use crate::kernels::{
-    ALL, Kernel, Variant, conv2d_forward, conv2d_input_grad, conv2d_weight_grad, get, with_variant,
+    Kernel, Variant, all, conv2d_forward, conv2d_input_grad, conv2d_weight_grad, get, with_variant,
 };
 use crate::plan::{AdapterKind, Capabilities, Dispatch, Elem, List, Plan, Role, View};
 use std::collections::BTreeMap;
@@ -71,7 +71,7 @@ pub fn measure(target: &Target, plan: &Plan) -> Result<(Chosen, Vec<String>)> {
 /// A checksum of every variant's text.
 fn shaders() -> u32 {
     let mut hash = crc32fast::Hasher::new();
-    ALL.iter().flat_map(|kernel| kernel.variants).for_each(|variant| hash.update(variant.text().as_bytes()));
+    all().flat_map(|kernel| kernel.variants).for_each(|variant| hash.update(variant.text().as_bytes()));
     hash.finalize()
 }
 

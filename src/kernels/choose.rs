@@ -1,7 +1,7 @@
 //! Which of a kernel's variants runs: by what is asked for, what is known, or a rule of shape and adapter.
 
 use super::conv2d_forward::Params as Conv;
-use super::{ALL, Kernel, Variant, conv2d_input_grad, conv2d_weight_grad, elements, get};
+use super::{Kernel, Variant, all, conv2d_input_grad, conv2d_weight_grad, elements, get};
 use crate::error::{Error, Result};
 use crate::plan::{AdapterKind, Capabilities, Dispatch};
 use std::collections::BTreeMap;
@@ -24,11 +24,11 @@ impl Choices {
     /// # Errors
     /// [`Error::Setting`] where no kernel has such a variant.
     pub fn forced(name: &str) -> Result<Choices> {
-        let all = || ALL.iter().flat_map(|kernel| kernel.variants).filter(|v| !v.name.is_empty());
-        if all().any(|v| v.name == name || v.family() == name) {
+        let variants = || all().flat_map(|kernel| kernel.variants).filter(|v| !v.name.is_empty());
+        if variants().any(|v| v.name == name || v.family() == name) {
             return Ok(Choices { forced: Some(name.into()), ..Choices::default() });
         }
-        let mut names: Vec<_> = all().flat_map(|v| [v.family(), v.name]).collect();
+        let mut names: Vec<_> = variants().flat_map(|v| [v.family(), v.name]).collect();
         names.sort_unstable();
         names.dedup();
         Err(Error::setting("--variant", name, format!("one of {}", names.join(", "))))

@@ -1,6 +1,6 @@
 //! The kernels. One operation is `shaders/<stem>.wgsl`, its binding here as `<stem>.rs` (typed
 //! parameters, shape checks, grid, cost) and its CPU twin `src/reference/<stem>.rs`, with the same
-//! bindings in the same order. [`ALL`] is the only list of them. A kernel with several variants has
+//! bindings in the same order. [`all`] are all of them. A kernel with several variants has
 //! `shaders/<stem>/<variant>.wgsl`, one binding and one twin.
 //!
 //! Symbols as in cuDNN: N batch, H W input, P Q output, C input channels, K output channels, R S
@@ -187,10 +187,12 @@ macro_rules! kernels {
     ($($stem:ident),* $(,)?) => {
         $(pub mod $stem;)*
 
-        /// Every kernel of the program.
-        pub static ALL: &[&Kernel] = &[$(&$stem::KERNEL),*];
+        /// The kernels that are files of their own here.
+        static KERNELS: &[&Kernel] = &[$(&$stem::KERNEL),*];
     };
 }
+
+pub mod latent_update;
 
 kernels! {
     add,
@@ -208,19 +210,26 @@ kernels! {
     global_avg_pool,
     global_avg_pool_backward,
     global_avg_pool_integer,
+    layer_means,
     linear,
     linear_input_grad,
     linear_weight_grad,
+    magnitudes,
     max_pool,
     max_pool_backward,
     quantize,
-    s3_update,
     sgd,
     shortcut_a,
     shortcut_a_backward,
     shortcut_a_integer,
     softmax_cross_entropy,
     sum_partials,
+    ternarize,
+}
+
+/// Every kernel of the program.
+pub fn all() -> impl Iterator<Item = &'static Kernel> + Clone {
+    KERNELS.iter().chain(latent_update::FAMILIES).copied()
 }
 
 /// The kernel of a dispatch.
@@ -228,7 +237,7 @@ kernels! {
 /// # Panics
 /// On a stem that no kernel has: dispatches are only made by kernels.
 pub fn get(stem: &str) -> &'static Kernel {
-    ALL.iter().find(|k| k.stem == stem).unwrap_or_else(|| panic!("no kernel `{stem}`"))
+    all().find(|k| k.stem == stem).unwrap_or_else(|| panic!("no kernel `{stem}`"))
 }
 
 /// `dispatch` adding to its gradients in place of overwriting them, where its kernel has the choice.

@@ -94,12 +94,9 @@ impl Network {
         let n = options.micro_batch;
         let [h, w] = graph.image();
         let io = Io::new(&mut plan, n, [h, w]);
-        let family = options.method.family().filter(|_| options.train);
-        let mut store =
+        let family = options.train.then(|| options.method.family());
+        let store =
             Store::new(&mut plan, &graph, family.as_deref(), options.capabilities.max_binding, options.train);
-        if let Some(family) = &family {
-            store.name_latents(family.as_ref());
-        }
         let units = fuse::units(&graph)?;
         let unused = plan.buffer("unused", &[2, ALIGN], Elem::F32, Role::State);
         let unwritten = plan.buffer("unwritten", &[ALIGN], Elem::F32, Role::State);
@@ -297,11 +294,43 @@ impl Compiler<'_> {
             let sgd = sgd::dispatch("sgd", hyper, control, bank.gradients, bank.momenta, bank.values)?;
             self.plan.push(List::Update, sgd);
         }
-        if let Some(family) = self.options.method.family() {
-            for &range in &self.store.ranges {
-                self.plan.push(List::Update, family.update("latents", hyper, control, range)?);
-            }
+        let family = self.options.method.family();
+        for &range in &self.store.ranges {
+            let update = latent_update::dispatch("latents", family.as_ref(), hyper, control, range)?;
+            self.plan.push(List::Update, update);
         }
+        if let Some(threshold) = family.threshold() {
+            self.by_layer(threshold)?;
+        }
+        Ok(())
+    }
+
+    /// Weights that depend on the mean magnitude of their layer's latents, after the update and wherever the host wrote latents.
+    fn by_layer(&mut self, threshold: f32) -> Result<()> {
+        let store = self.store;
+        let (first, blocks) = store.first_blocks();
+        let layers = store.family_layers.len();
+        let sums = self.plan.buffer("magnitudes", &[blocks], Elem::F32, Role::State);
+        let means = self.plan.buffer("mean_magnitudes", &[layers], Elem::F32, Role::State);
+        let table = self.plan.buffer("layer_blocks", &[layers, 3], Elem::U32, Role::State);
+        let mut dispatches = Vec::new();
+        for (range, first) in store.ranges.iter().zip(first) {
+            let v = range.latents.slice(0, range.w.len);
+            let sums = sums.slice(first, v.len / magnitudes::BLOCK);
+            dispatches.push(magnitudes::dispatch("latents", v, sums)?);
+        }
+        dispatches.push(layer_means::dispatch("latents", table, sums, means)?);
+        for range in &store.ranges {
+            let (layers, w, changes) = (range.layers, range.w, range.changes);
+            let v = range.latents.slice(0, w.len);
+            let tensors = ternarize::Tensors { layers, means, v, w, changes };
+            dispatches.push(ternarize::dispatch("latents", threshold, tensors)?);
+        }
+        for dispatch in dispatches {
+            self.plan.push(List::Update, dispatch.clone());
+            self.plan.push(List::Weights, dispatch);
+        }
+        self.tables.push((table, store.layer_blocks()));
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ pub mod compile;
 pub mod container;
 pub mod fuse;
 pub mod graph;
+pub mod latents;
 pub mod params;
 pub mod resnet;
 pub mod state;

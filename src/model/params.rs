@@ -6,7 +6,9 @@
 //! would pass the adapter's largest binding.
 
 use super::graph::{Graph, Node, Op};
-use crate::method::{InitName, WeightFamily};
+use super::latents::{FamilyLayer, LAST_FLIP, Places};
+use crate::kernels::latent_update;
+use crate::method::{Family, InitName};
 use crate::plan::{Elem, Plan, Role, View, align};
 use crate::rng::{Draws, Stream};
 use std::collections::HashMap;
@@ -102,36 +104,16 @@ impl Tensor {
     }
 
     /// The initial values, in the order on disk. `number` tells the tensors of a network apart.
-    pub fn initial_values(
-        &self,
-        family: Option<&dyn WeightFamily>,
-        init: InitName,
-        seed: u64,
-        number: u32,
-    ) -> Vec<f32> {
+    pub fn initial_values(&self, family: &dyn Family, init: InitName, seed: u64, number: u32) -> Vec<f32> {
         let mut draws = Draws::new(seed, Stream::Init, number, 0);
-        let mut value = || match (self.initial, family) {
-            (Initial::Constant(value), _) => value,
-            (Initial::Normal(sigma), _) => sigma * draws.normal(),
-            (Initial::Uniform(bound), _) => draws.range(-bound, bound),
-            (Initial::Latent { plane, sigma }, Some(family)) => {
-                family.initial(plane, init, sigma, &mut draws)
-            }
-            (Initial::Latent { .. }, None) => unreachable!("full-precision networks have no latents"),
+        let mut value = || match self.initial {
+            Initial::Constant(value) => value,
+            Initial::Normal(sigma) => sigma * draws.normal(),
+            Initial::Uniform(bound) => draws.range(-bound, bound),
+            Initial::Latent { plane, sigma } => family.initial(plane, init, sigma, &mut draws),
         };
         (0..self.len()).map(|_| value()).collect()
     }
-}
-
-/// A layer whose weight belongs to the weight family.
-#[derive(Clone, Debug)]
-pub struct FamilyLayer {
-    /// The convolution's name: `layer1.0.conv1`.
-    pub name: String,
-    /// The discrete weights, in the buffer's order.
-    pub weight: View,
-    /// Index in [`Store::tensors`] of the first latent; the others follow.
-    pub first_latent: usize,
 }
 
 /// Full-precision parameters that are updated by one dispatch.
@@ -149,35 +131,35 @@ pub struct Store {
     pub tensors: Vec<Tensor>,
     pub banks: Vec<Bank>,
     /// Ranges of the family's weights that are updated by one dispatch each.
-    pub ranges: Vec<crate::kernels::s3_update::Tensors>,
+    pub ranges: Vec<latent_update::Tensors>,
     pub family_layers: Vec<FamilyLayer>,
-    /// (family layers): signs flipped, counted by the update.
-    pub flips: Option<View>,
+    /// (family layers, [`latent_update::COUNTERS`]): what changed, counted by the update.
+    pub changes: Option<View>,
     /// Value and gradient of each learned tensor that a kernel reads, by name; `<conv>.weight` also for
     /// the discrete weights.
-    learned: HashMap<String, [View; 2]>,
+    pub(super) learned: HashMap<String, [View; 2]>,
     /// (2, C): running mean and variance of each batch norm, by its name.
     running: HashMap<String, View>,
 }
 
 /// A learned tensor before it has a place.
-struct Spec {
-    name: String,
-    shape: Vec<usize>,
-    layout: Layout,
-    initial: Initial,
+pub(super) struct Spec {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub layout: Layout,
+    pub initial: Initial,
 }
 
 impl Spec {
     /// Elements in its buffer.
-    fn packed_len(&self) -> usize {
+    pub fn packed_len(&self) -> usize {
         match self.layout {
             Layout::Flat => self.shape.iter().product(),
             Layout::Conv { channels } => self.shape[0] * channels * self.shape[2] * self.shape[3],
         }
     }
 
-    fn sigma(&self) -> f32 {
+    pub fn sigma(&self) -> f32 {
         let fan_out = self.shape[0] * self.shape[2] * self.shape[3];
         (2.0 / fan_out as f32).sqrt()
     }
@@ -187,7 +169,8 @@ impl Store {
     /// Weights of the network, as PyTorch counts its parameters: the latents of a weight count once.
     pub fn parameters(&self) -> usize {
         let counts = |t: &&Tensor| {
-            !t.name.contains("running_") && !matches!(t.initial, Initial::Latent { plane: 1.., .. })
+            let counted_elsewhere = matches!(t.initial, Initial::Latent { plane: 1.., .. });
+            !t.name.contains("running_") && !t.name.starts_with(LAST_FLIP) && !counted_elsewhere
         };
         self.tensors.iter().filter(counts).map(Tensor::len).sum()
     }
@@ -207,7 +190,7 @@ impl Store {
     pub fn new(
         plan: &mut Plan,
         graph: &Graph,
-        family: Option<&dyn WeightFamily>,
+        family: Option<&dyn Family>,
         limit: u64,
         train: bool,
     ) -> Store {
@@ -218,13 +201,13 @@ impl Store {
         let plain = specs.iter().filter(|(node, _)| !in_family(node)).flat_map(|(_, specs)| specs);
         store.place_plain(plan, &plain.collect::<Vec<_>>(), limit, train);
         store.place_running(plan, graph);
-        let mut latents = HashMap::new();
+        let mut latents = HashMap::<String, Places>::new();
         if let Some(family) = family {
             let weights = specs.iter().filter(|(node, _)| in_family(node)).flat_map(|(_, specs)| specs);
             latents = store.place_family(plan, &weights.collect::<Vec<_>>(), family, limit);
         }
         for (node, specs) in specs {
-            store.list(node, specs, &mut latents, train);
+            store.list(node, specs, (family, &mut latents), train);
         }
         store
     }
@@ -262,112 +245,24 @@ impl Store {
         }
     }
 
-    /// Planes for the family's weights. Returns the places of each weight's latents and of their momenta.
-    fn place_family(
-        &mut self,
-        plan: &mut Plan,
-        specs: &[&Spec],
-        family: &dyn WeightFamily,
-        limit: u64,
-    ) -> HashMap<String, [Vec<Vec<View>>; 2]> {
-        let planes = family.latents().len();
-        let flips = plan.buffer("flips", &[specs.len()], Elem::U32, Role::State);
-        self.flips = Some(flips);
-        let mut places = HashMap::new();
-        let mut layer = 0;
-        for (number, group) in cut(specs, limit / 4, Spec::packed_len).into_iter().enumerate() {
-            let len = group.iter().map(|spec| align(spec.packed_len())).sum::<usize>();
-            let mut buffer = |name: &str, shape: &[usize], elem, role| {
-                plan.buffer(format!("{name}.{number}"), shape, elem, role)
-            };
-            let weight = buffer("shift_weights", &[len], Elem::F32, Role::Parameter);
-            let dw = buffer("shift_gradients", &[len], Elem::F32, Role::Gradient);
-            let layers = buffer("shift_layers", &[len / 64], Elem::U32, Role::State);
-            // The latents of a range of weights lie together, in ranges that the adapter can bind.
-            let most = (limit as usize / 4 / planes / 4096).max(1) * 4096;
-            let ranges: Vec<_> = (0..len)
-                .step_by(most)
-                .enumerate()
-                .map(|(range, begin)| {
-                    let size = most.min(len - begin);
-                    let mut plane = |name: &str, role| {
-                        plan.buffer(format!("{name}.{number}.{range}"), &[planes, size], Elem::F32, role)
-                    };
-                    let tensors = crate::kernels::s3_update::Tensors {
-                        layers: layers.slice(begin / 64, size / 64),
-                        dw: dw.slice(begin, size),
-                        latents: plane("latents", Role::Parameter),
-                        momenta: plane("latent_momenta", Role::State),
-                        w: weight.slice(begin, size),
-                        flips,
-                    };
-                    (begin, size, tensors)
-                })
-                .collect();
-            let mut offset = 0;
-            for spec in group {
-                let size = spec.packed_len();
-                self.learned.insert(spec.name.clone(), [weight.slice(offset, size), dw.slice(offset, size)]);
-                let place = |view: fn(&crate::kernels::s3_update::Tensors) -> View| {
-                    (0..planes).map(|plane| pieces(&ranges, plane, offset, size, view)).collect()
-                };
-                places.insert(spec.name.clone(), [place(|t| t.latents), place(|t| t.momenta)]);
-                offset += align(size);
-                layer += 1;
-            }
-            debug_assert!(layer <= specs.len());
-            self.ranges.extend(ranges.iter().map(|(_, _, tensors)| *tensors));
-        }
-        places
-    }
-
-    /// The numbers of the layers of each 64 weights, for the update's `layers` buffer of `range`.
-    pub fn layer_numbers(&self, range: usize) -> Vec<u32> {
-        let w = self.ranges[range].w;
-        let number = |block: usize| {
-            let at = w.offset + block * 64;
-            let holds = |layer: &FamilyLayer| {
-                let v = layer.weight;
-                v.buffer == w.buffer && (v.offset..v.offset + align(v.len)).contains(&at)
-            };
-            self.family_layers.iter().position(holds).expect("every weight belongs to a layer") as u32
-        };
-        (0..w.len / 64).map(number).collect()
-    }
-
     /// Adds a layer's tensors to the list, in PyTorch's order.
     fn list(
         &mut self,
         node: &Node,
         specs: Vec<Spec>,
-        latents: &mut HashMap<String, [Vec<Vec<View>>; 2]>,
+        (family, latents): (Option<&dyn Family>, &mut HashMap<String, Places>),
         train: bool,
     ) {
         for spec in specs {
-            let Some([values, momenta]) = latents.remove(&spec.name) else {
-                let bank = self.banks.iter().find(|b| b.values.buffer == self.learned[&spec.name][0].buffer);
-                let [value, _] = self.learned[&spec.name];
-                let momentum =
-                    bank.filter(|_| train).map(|bank| vec![bank.momenta.slice(value.offset, value.len)]);
-                let Spec { name, shape, layout, initial } = spec;
-                self.tensors.push(Tensor { name, shape, layout, initial, place: vec![value], momentum });
+            if let (Some(family), Some(places)) = (family, latents.remove(&spec.name)) {
+                self.list_latents(&node.name, &spec, family, places);
                 continue;
-            };
-            self.family_layers.push(FamilyLayer {
-                name: node.name.clone(),
-                weight: self.learned[&spec.name][0],
-                first_latent: self.tensors.len(),
-            });
-            for (plane, (place, momentum)) in values.into_iter().zip(momenta).enumerate() {
-                self.tensors.push(Tensor {
-                    name: format!("{}.latent{plane}", node.name),
-                    shape: spec.shape.clone(),
-                    layout: spec.layout,
-                    initial: Initial::Latent { plane, sigma: spec.sigma() },
-                    place,
-                    momentum: Some(momentum),
-                });
             }
+            let [value, _] = self.learned[&spec.name];
+            let bank = self.banks.iter().find(|bank| train && bank.values.buffer == value.buffer);
+            let momentum = bank.map(|bank| vec![bank.momenta.slice(value.offset, value.len)]);
+            let Spec { name, shape, layout, initial } = spec;
+            self.tensors.push(Tensor { name, shape, layout, initial, place: vec![value], momentum });
         }
         if node.op == Op::BatchNorm {
             let c = node.shape[2];
@@ -381,16 +276,6 @@ impl Store {
                     place: vec![running.slice(i * c, c)],
                     momentum: None,
                 });
-            }
-        }
-    }
-
-    /// Names the latents as the family does on disk.
-    pub(crate) fn name_latents(&mut self, family: &dyn WeightFamily) {
-        let suffixes = family.latents();
-        for layer in &self.family_layers {
-            for (plane, suffix) in suffixes.iter().enumerate() {
-                self.tensors[layer.first_latent + plane].name = format!("{}.{suffix}", layer.name);
             }
         }
     }
@@ -427,7 +312,7 @@ fn specs(graph: &Graph, node: &Node) -> Vec<Spec> {
 }
 
 /// Cuts `items` into runs of at most `most` elements, an item alone where it is larger.
-fn cut<'a, T>(items: &[&'a T], most: u64, len: impl Fn(&T) -> usize) -> Vec<Vec<&'a T>> {
+pub(super) fn cut<'a, T>(items: &[&'a T], most: u64, len: impl Fn(&T) -> usize) -> Vec<Vec<&'a T>> {
     let mut groups: Vec<Vec<&T>> = Vec::new();
     let mut size = 0;
     for &item in items {
@@ -444,23 +329,6 @@ fn cut<'a, T>(items: &[&'a T], most: u64, len: impl Fn(&T) -> usize) -> Vec<Vec<
         }
     }
     groups
-}
-
-/// The pieces of latent `plane` of weights `offset .. offset + size` in the buffers of `ranges`
-/// (begin, size, tensors), each (planes, size).
-fn pieces(
-    ranges: &[(usize, usize, crate::kernels::s3_update::Tensors)],
-    plane: usize,
-    offset: usize,
-    size: usize,
-    view: fn(&crate::kernels::s3_update::Tensors) -> View,
-) -> Vec<View> {
-    let part = |(begin, range_size, tensors): &(usize, usize, crate::kernels::s3_update::Tensors)| {
-        let first = offset.max(*begin);
-        let last = (offset + size).min(begin + range_size);
-        (first < last).then(|| view(tensors).slice(plane * range_size + first - begin, last - first))
-    };
-    ranges.iter().filter_map(part).collect()
 }
 
 #[cfg(test)]
@@ -506,7 +374,7 @@ mod tests {
     fn buffers_are_cut_at_the_limit() {
         let graph =
             "resnet20".parse::<Arch>().expect("known").build(Shortcut::B, [32, 32], 10).expect("legal");
-        let family = Method::new(MethodName::S3, 5).expect("legal").family().expect("it has latents");
+        let family = Method::new(MethodName::S3, 5).expect("legal").family();
         let limit = 1 << 20;
         let mut plan = Plan::default();
         let store = Store::new(&mut plan, &graph, Some(family.as_ref()), limit, true);

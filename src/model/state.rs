@@ -1,10 +1,12 @@
 //! Moving a network's tensors between the host and an engine.
 
 use super::Network;
+use super::latents::LAST_FLIP;
 use super::params::{Store, Tensor};
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::plan::{BufferId, View};
+use crate::method;
+use crate::plan::{BufferId, List, View};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
@@ -67,13 +69,18 @@ pub fn upload(engine: &mut dyn Engine, network: &Network, tensors: &Tensors) -> 
     for (i, range) in network.store.ranges.iter().enumerate() {
         engine.write(range.layers, bytemuck::cast_slice(&network.store.layer_numbers(i)))?;
     }
-    let Some(family) = network.options.method.family() else { return Ok(()) };
+    let family = network.options.method.family();
     let planes = family.latents().len();
     for layer in &network.store.family_layers {
         let latents = &network.store.tensors[layer.first_latent..layer.first_latent + planes];
         let values: Vec<&[f32]> = latents.iter().map(|t| tensors[&t.name].1.as_slice()).collect();
-        let weights = discrete(family.as_ref(), &values);
+        let weights = method::weights(family.as_ref(), &values);
         engine.write(layer.weight, bytemuck::cast_slice(&latents[0].pack(&weights)))?;
+    }
+    if let (Some(changes), [_, ..]) = (network.store.changes, network.plan.list(List::Weights)) {
+        // So that a resume has the weights of the run, which an adapter may round otherwise.
+        engine.run(List::Weights)?;
+        engine.write(changes, &vec![0; changes.len * 4])?;
     }
     Ok(())
 }
@@ -89,25 +96,68 @@ fn scatter(engine: &mut dyn Engine, tensor: &Tensor, place: &[View], values: &[f
     Ok(())
 }
 
-/// The discrete weights of latents, one slice a plane.
-pub fn discrete(family: &dyn crate::method::WeightFamily, planes: &[&[f32]]) -> Vec<f32> {
-    let mut latents = vec![0.0; planes.len()];
-    (0..planes[0].len())
-        .map(|i| {
-            for (latent, plane) in latents.iter_mut().zip(planes) {
-                *latent = plane[i];
-            }
-            family.weight(&latents)
-        })
-        .collect()
-}
-
 /// The initial tensors of a network for a seed. Momenta are absent: they begin at 0.
-pub fn initial(network: &Network, init: crate::method::InitName, seed: u64) -> Tensors {
+pub fn initial(network: &Network, init: method::InitName, seed: u64) -> Tensors {
     let family = network.options.method.family();
     let value = |(number, tensor): (usize, &Tensor)| {
-        let values = tensor.initial_values(family.as_deref(), init, seed, number as u32);
+        let values = tensor.initial_values(family.as_ref(), init, seed, number as u32);
         (tensor.name.clone(), (tensor.shape.clone(), values))
     };
-    network.store.tensors.iter().enumerate().map(value).collect()
+    let mut tensors = network.store.tensors.iter().enumerate().map(value).collect();
+    confine(network, &mut tensors);
+    tensors
+}
+
+/// The initial tensors of a network that begins from `plain` weights (see [`super::weights::discretize`]), as far as its family
+/// can: where they are not enough, or do not fit, that is left to be found.
+pub fn adopted(network: &Network, mut plain: Tensors) -> Tensors {
+    let family = network.options.method.family();
+    let suffixes = family.latents();
+    for layer in &network.store.family_layers {
+        let name = format!("{}.weight", layer.name);
+        let Some((shape, weights)) = plain.get(&name).cloned() else { continue };
+        let Some(latents) = weights.iter().map(|&w| family.adopt(w)).collect::<Option<Vec<_>>>() else {
+            continue;
+        };
+        plain.remove(&name);
+        for (plane, suffix) in suffixes.iter().enumerate() {
+            let values = latents.iter().map(|latents| latents[plane]).collect();
+            plain.insert(format!("{}.{suffix}", layer.name), (shape.clone(), values));
+        }
+    }
+    plain
+}
+
+/// Adds what a file of weights need not have: the steps of the last flips.
+pub fn complete(network: &Network, tensors: &mut Tensors) {
+    for tensor in network.store.tensors.iter().filter(|tensor| tensor.name.starts_with(LAST_FLIP)) {
+        let zeros = || (tensor.shape.clone(), vec![0.0; tensor.len()]);
+        tensors.entry(tensor.name.clone()).or_insert_with(zeros);
+    }
+}
+
+/// Brings the latents of `tensors`, all of which are there, to where they may be.
+pub fn confine(network: &Network, tensors: &mut Tensors) {
+    let family = network.options.method.family();
+    for_layers(network, tensors, |planes| {
+        let mut latents = vec![0.0; planes.len()];
+        for i in 0..planes[0].len() {
+            latents.iter_mut().zip(&*planes).for_each(|(latent, plane)| *latent = plane[i]);
+            family.confine(&mut latents);
+            latents.iter().zip(&mut *planes).for_each(|(latent, plane)| plane[i] = *latent);
+        }
+    });
+}
+
+/// Changes the latents of `tensors`, all of which are there, layer by layer: their planes in the order on disk.
+pub fn for_layers(network: &Network, tensors: &mut Tensors, change: impl Fn(&mut [Vec<f32>])) {
+    let suffixes = network.options.method.family().latents();
+    for layer in &network.store.family_layers {
+        let names: Vec<String> = suffixes.iter().map(|suffix| format!("{}.{suffix}", layer.name)).collect();
+        let mut planes: Vec<Vec<f32>> = names.iter().map(|name| tensors[name].1.clone()).collect();
+        change(&mut planes);
+        for (name, plane) in names.into_iter().zip(planes) {
+            tensors.entry(name).and_modify(|tensor| tensor.1 = plane);
+        }
+    }
 }

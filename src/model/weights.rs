@@ -1,13 +1,14 @@
 //! Weight files: safetensors and PyTorch's own, with torchvision's names, the names of other ResNet code, and those of S³'s
 //! demo code.
 
+use super::latents::LAST_FLIP;
 use super::state::{MOMENTUM, Tensors};
 use super::torch;
 use crate::error::{Error, Result};
-use crate::method::{Method, s3};
+use crate::method::{self, Method, s3};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Reads the tensors of a safetensors file (f32, f16 or bf16) or of a PyTorch file under torchvision's names. Momenta are left
@@ -30,7 +31,9 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Tensors> {
     };
     let mut tensors = Tensors::new();
     for (name, tensor) in own {
-        if name.ends_with("num_batches_tracked") || name.starts_with(MOMENTUM) {
+        if name.ends_with("num_batches_tracked")
+            || [MOMENTUM, LAST_FLIP].iter().any(|own| name.starts_with(own))
+        {
             continue;
         }
         let name = canonical(&name);
@@ -119,38 +122,63 @@ fn rename_demo_latents(mut tensors: Tensors) -> Result<Tensors, String> {
     Ok(tensors)
 }
 
-/// The latents of `tensors` as plain discrete weights, at whatever bits they have: what evaluation reads.
+/// The layers of `tensors` that have latents, with their suffixes in order.
+fn layers_with_latents(tensors: &Tensors) -> BTreeMap<String, BTreeSet<String>> {
+    let mut layers = BTreeMap::<String, BTreeSet<String>>::new();
+    for (layer, suffix) in tensors.keys().filter_map(|name| name.rsplit_once('.')) {
+        if suffix.starts_with("weight_") {
+            layers.entry(layer.to_string()).or_default().insert(suffix.to_string());
+        }
+    }
+    layers
+}
+
+/// The methods whose weights have these latents, which differ in their bits alone.
+fn methods_of(suffixes: &BTreeSet<String>) -> Vec<Method> {
+    let has = |method: &Method| method.family().latents().into_iter().collect::<BTreeSet<_>>() == *suffixes;
+    Method::all().filter(has).collect()
+}
+
+/// The latents of `tensors` as plain discrete weights, whatever their family and bits: what evaluation reads.
 ///
 /// # Errors
 /// A description of the layer whose latents are not complete.
 pub fn discretize(mut tensors: Tensors) -> Result<Tensors, String> {
-    let layers: Vec<String> =
-        tensors.keys().filter_map(|name| name.strip_suffix(".weight_sign").map(str::to_string)).collect();
-    for layer in layers {
-        let count = tensors.keys().filter(|name| name.starts_with(&format!("{layer}.weight_t"))).count();
-        let mut planes = Vec::new();
-        for suffix in s3::latent_names(count) {
-            let latent = tensors.remove(&format!("{layer}.{suffix}"));
-            planes.push(latent.ok_or_else(|| format!("{layer} has no {suffix}"))?);
-        }
+    for (layer, suffixes) in layers_with_latents(&tensors) {
+        let methods = methods_of(&suffixes);
+        let Some(method) = methods.first() else {
+            let found: Vec<_> = suffixes.into_iter().collect();
+            return Err(format!("{layer} has {}, which are not the latents of any method", found.join(", ")));
+        };
+        let family = method.family();
+        let latent = |suffix: &String| tensors.remove(&format!("{layer}.{suffix}"));
+        let planes: Vec<_> = family.latents().iter().filter_map(latent).collect();
         let shape = planes[0].0.clone();
         if planes.iter().any(|plane| plane.0 != shape) {
             return Err(format!("the latents of {layer} have different shapes"));
         }
-        let family = s3::S3 { shifts: count };
         let values: Vec<&[f32]> = planes.iter().map(|(_, values)| values.as_slice()).collect();
-        let weights = super::state::discrete(&family, &values);
+        let weights = method::weights(family.as_ref(), &values);
         tensors.insert(format!("{layer}.weight"), (shape, weights));
     }
     Ok(tensors)
 }
 
-/// The method whose tensors these are: S³ at the bits that its latents tell, else full precision.
+/// The method whose tensors these are: that of its latents, at the fewest bits that have the weights of all layers; else full
+/// precision.
 pub fn method_of(tensors: &Tensors) -> Method {
-    let layer = tensors.keys().find_map(|name| name.strip_suffix(".weight_sign"));
-    let count = |layer| tensors.keys().filter(|name| name.starts_with(&format!("{layer}.weight_t"))).count();
-    let bits = layer.and_then(|layer| (2..=5).find(|&bits| s3::shifts(bits) == count(layer)));
-    bits.map_or(Method::FP32, |bits| Method { name: crate::method::MethodName::S3, bits })
+    let Some((_, suffixes)) = layers_with_latents(tensors).pop_first() else { return Method::FP32 };
+    let mut methods = methods_of(&suffixes);
+    if let ([_, _, ..], Ok(plain)) = (&methods[..], discretize(tensors.clone())) {
+        let layers: Vec<_> = layers_with_latents(tensors).into_keys().collect();
+        let weights = || layers.iter().filter_map(|layer| plain.get(&format!("{layer}.weight")));
+        let holds = |method: &Method| {
+            let alphabet = method.family().alphabet();
+            alphabet.is_some_and(|alphabet| weights().all(|(_, weights)| alphabet.holds(weights)))
+        };
+        methods.retain(holds);
+    }
+    methods.first().copied().unwrap_or(Method::FP32)
 }
 
 /// What a network wants that `tensors` do not give, and what they have that it does not want: the first few of each kind.

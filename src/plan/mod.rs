@@ -154,13 +154,15 @@ pub enum List {
     BackwardAdd,
     /// Gradients to new parameters.
     Update,
+    /// Latents that the host wrote to weights, where these depend on their layer.
+    Weights,
     /// Images to per-image loss and hits, with running statistics.
     Evaluate,
 }
 
 impl List {
-    pub const ALL: [List; 5] =
-        [List::Forward, List::Backward, List::BackwardAdd, List::Update, List::Evaluate];
+    pub const ALL: [List; 6] =
+        [List::Forward, List::Backward, List::BackwardAdd, List::Update, List::Weights, List::Evaluate];
 }
 
 /// Buffers and dispatches of a network at one batch size.

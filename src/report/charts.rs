@@ -32,7 +32,7 @@ pub fn curves(metrics: &Metrics) -> Vec<Figure> {
     [loss(metrics), accuracy(metrics), learning_rate(metrics), speed(metrics)].into_iter().flatten().collect()
 }
 
-/// What became of the discrete weights; nothing for full precision.
+/// What became of the weights; of real ones only how often their signs flipped.
 pub fn weights(metrics: &Metrics) -> Vec<Figure> {
     let Some((all, layers)) = metrics.final_weights() else { return vec![] };
     let names: Vec<&str> = layers.iter().map(|l| l.name.as_str()).collect();
@@ -41,8 +41,13 @@ pub fn weights(metrics: &Metrics) -> Vec<Figure> {
     let mut figures = vec![];
     if !names.is_empty() {
         let flips = |w: &Weights| 100.0 * w.sign_flip_rate;
-        let zeros = |w: &Weights| 100.0 * w.sparsity;
         figures.push(by_layer("Sign flips", "signs flipped a step (%)", metrics, &names, flips));
+    }
+    if all.shift_histogram.is_empty() {
+        return figures;
+    }
+    if !names.is_empty() {
+        let zeros = |w: &Weights| 100.0 * w.sparsity;
         figures.push(by_layer("Sparsity", "weights that are 0 (%)", metrics, &names, zeros));
     }
     figures.push(Figure {

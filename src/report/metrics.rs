@@ -193,8 +193,12 @@ mod tests {
     #[test]
     fn the_lines_that_training_writes() {
         use crate::train::events;
-        let weights =
-            events::Weights { sign_flip_rate: 0.01, sparsity: 0.25, shift_histogram: vec![20, 8, 2] };
+        let weights = events::Weights {
+            sign_flip_rate: 0.01,
+            sparsity: 0.25,
+            shift_histogram: vec![20, 8, 2],
+            ..Default::default()
+        };
         let layers = vec![events::Layer { name: "layer1.0.conv1".into(), weights: weights.clone() }];
         let epoch = events::Epoch {
             epoch: 4,

@@ -6,7 +6,6 @@ use super::ink;
 use super::metrics::Metrics;
 use super::plots::percent;
 use super::samples::Samples;
-use crate::method::MethodName;
 use std::fmt::Write;
 
 const STYLE: &str = include_str!("style.css");
@@ -117,11 +116,11 @@ fn tiles_of(report: &Report) -> Vec<(String, String, String)> {
     if let Some(checkpoint) = &report.checkpoint {
         let [full, packed] = checkpoint.bytes();
         let share = percent(checkpoint.discrete as f64 / checkpoint.parameters.max(1) as f64);
-        match checkpoint.method.name {
-            MethodName::Fp32 => {
+        match checkpoint.method.is_discrete() {
+            false => {
                 tile("Weights", grouped(checkpoint.parameters), format!("{} as f32", bytes(full)));
             }
-            MethodName::S3 => {
+            true => {
                 let bits = checkpoint.method.bits;
                 tile("Weights", grouped(checkpoint.parameters), format!("{share} of them at {bits} bits"));
                 let more = format!("as f32 {}: {:.1} times", bytes(full), full as f64 / packed.max(1) as f64);

@@ -2,6 +2,7 @@
 
 use crate::deploy::packed;
 use crate::error::{Error, Result};
+use crate::kernels::latent_update::COUNTERS;
 use crate::model::container::{self, Kind};
 use crate::model::state::Tensors;
 use crate::model::weights;
@@ -22,14 +23,26 @@ pub struct Progress {
     /// Sums over the running epoch's steps.
     pub loss_sum: f64,
     pub top1_sum: f64,
-    /// Signs flipped in the running epoch, by layer.
+    /// What changed in the running epoch, by layer: signs that flipped, weights that went to or from 0, nonzero weights whose
+    /// magnitude changed.
     pub flips: Vec<u64>,
+    #[serde(default)]
+    pub zero_changes: Vec<u64>,
+    #[serde(default)]
+    pub shift_changes: Vec<u64>,
     /// The best `val_top1` of the epochs so far, in percent.
     pub best: Option<f64>,
     /// The seed: with step and epoch, the whole state of the counter-based generator.
     pub seed: u64,
     /// The settings that equal runs share.
     pub settings: serde_json::Value,
+}
+
+impl Progress {
+    /// The counters of the running epoch, in the order of the kernels', each a number a layer.
+    pub fn counters(&mut self) -> [&mut Vec<u64>; COUNTERS] {
+        [&mut self.flips, &mut self.zero_changes, &mut self.shift_changes]
+    }
 }
 
 const KIND: Kind = Kind { key: "shiftnet", version: 1, name: "a checkpoint of shiftnet" };

@@ -1,44 +1,96 @@
-//! What the discrete weights look like, and where a number first is not finite.
+//! What the weights look like and how they move, and where a number first is not finite.
 
 use super::events::{Layer, Weights};
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::kernels::latent_update::COUNTERS;
+use crate::method::Family;
 use crate::model::Network;
 use crate::plan::{Elem, List, Role};
+use std::collections::BTreeMap;
 
-/// Sparsity and shifts of discrete weights, with `flips` sign changes over `steps` steps.
-pub fn weights(values: &[f32], shifts: usize, flips: u64, steps: u64) -> Weights {
-    let mut shift_histogram = vec![0; shifts + 1];
-    let mut zeros = 0;
-    for &w in values {
-        match w == 0.0 {
-            true => zeros += 1,
-            false => shift_histogram[w.abs().log2().round() as usize] += 1,
-        }
-    }
-    let chances = values.len() as f64 * steps as f64;
+/// What there is to know of one layer's weights, or of several one after the other.
+#[derive(Clone, Debug, Default)]
+pub struct Sample {
+    pub weights: Vec<f32>,
+    /// The step at which each weight's sign last flipped, 0 where it never did.
+    pub last_flip: Vec<f32>,
+    /// What changed in the epoch, as the kernels count it.
+    pub changes: [u64; COUNTERS],
+    /// dL/dw of the last step.
+    pub dw: Vec<f32>,
+    /// The latents, plane by plane.
+    pub latents: Vec<Vec<f32>>,
+}
+
+/// The state of the weights of `sample` of `family` after step `now`, `steps` of which are this epoch's.
+pub fn weights(family: &dyn Family, sample: &Sample, now: u64, steps: u64) -> Weights {
+    let Sample { weights, last_flip, changes, .. } = sample;
+    let len = weights.len().max(1) as f64;
+    let chances = weights.len() as f64 * steps as f64;
+    let rate = |count: u64| if chances > 0.0 { count as f64 / chances } else { 0.0 };
+    let mut since: Vec<u64> = last_flip.iter().map(|&step| now.saturating_sub(step as u64)).collect();
+    since.sort_unstable();
+    let quartile = |i: usize| since.get(since.len() * i / 4).copied().unwrap_or(0);
     Weights {
-        sign_flip_rate: if chances > 0.0 { flips as f64 / chances } else { 0.0 },
-        sparsity: zeros as f64 / values.len().max(1) as f64,
-        shift_histogram,
+        sign_flip_rate: rate(changes[0]),
+        sparsity: weights.iter().filter(|w| **w == 0.0).count() as f64 / len,
+        shift_histogram: histogram(family, weights),
+        zero_change_rate: rate(changes[1]),
+        shift_change_rate: rate(changes[2]),
+        steps_since_flip: [1, 2, 3].map(quartile),
+        never_flipped: last_flip.iter().filter(|step| **step == 0.0).count() as f64 / len,
+        gradient_norms: gradient_norms(family, sample),
     }
 }
 
-/// All layers together: `layers` with the number of weights of each.
-pub fn total(layers: &[Layer], sizes: &[usize]) -> Option<Weights> {
-    let first = layers.first()?;
-    let all: usize = sizes.iter().sum();
-    let mean = |value: fn(&Weights) -> f64| {
-        layers.iter().zip(sizes).map(|(l, &n)| value(&l.weights) * n as f64).sum::<f64>() / all as f64
-    };
-    let mut shift_histogram = vec![0; first.weights.shift_histogram.len()];
-    for layer in layers {
-        for (sum, n) in shift_histogram.iter_mut().zip(&layer.weights.shift_histogram) {
-            *sum += n;
+/// How many of a layer's weights are ±1, ±2, ±4 ... times its smallest power of two.
+fn histogram(family: &dyn Family, weights: &[f32]) -> Vec<u64> {
+    let Some(alphabet) = family.alphabet() else { return vec![] };
+    let mut histogram = vec![0; alphabet.levels as usize];
+    for level in alphabet.scaled(weights).0.into_iter().filter_map(|w| alphabet.level(w)) {
+        histogram[level as usize] += 1;
+    }
+    histogram
+}
+
+fn gradient_norms(family: &dyn Family, sample: &Sample) -> BTreeMap<String, f64> {
+    let planes = sample.latents.len();
+    let [mut latents, mut gradients] = [0; 2].map(|_| vec![0.0; planes]);
+    let mut squares = vec![0.0; planes];
+    for (i, &g) in sample.dw.iter().enumerate() {
+        latents.iter_mut().zip(&sample.latents).for_each(|(latent, plane)| *latent = plane[i]);
+        family.gradients(&latents, g, 0.0, &mut gradients);
+        for (plane, (square, &gradient)) in squares.iter_mut().zip(&gradients).enumerate() {
+            if !family.is_still(&latents, plane) {
+                *square += f64::from(gradient).powi(2);
+            }
         }
     }
-    let (sign_flip_rate, sparsity) = (mean(|w| w.sign_flip_rate), mean(|w| w.sparsity));
-    Some(Weights { sign_flip_rate, sparsity, shift_histogram })
+    family.latents().into_iter().zip(squares.into_iter().map(f64::sqrt)).collect()
+}
+
+/// All layers together: `layers` with what they were made of.
+pub fn total(layers: &[Layer], samples: &[Sample], now: u64, steps: u64) -> Option<Weights> {
+    let first = &layers.first()?.weights;
+    // What is a number a weight is counted again; the rest adds up.
+    let mut all = Sample::default();
+    for sample in samples {
+        all.weights.extend(&sample.weights);
+        all.last_flip.extend(&sample.last_flip);
+        all.changes.iter_mut().zip(sample.changes).for_each(|(all, own)| *all += own);
+    }
+    let mut shift_histogram = vec![0; first.shift_histogram.len()];
+    let mut gradient_norms = BTreeMap::<String, f64>::new();
+    for Layer { weights, .. } in layers {
+        shift_histogram.iter_mut().zip(&weights.shift_histogram).for_each(|(sum, n)| *sum += n);
+        for (name, norm) in &weights.gradient_norms {
+            let all = gradient_norms.entry(name.clone()).or_default();
+            *all = all.hypot(*norm);
+        }
+    }
+    let plain = weights(&crate::method::fp32::Fp32, &all, now, steps);
+    Some(Weights { shift_histogram, gradient_norms, ..plain })
 }
 
 /// Runs the forward list dispatch by dispatch and names the first tensor that is not finite. The inputs of
@@ -75,15 +127,41 @@ pub fn first_not_finite(engine: &mut dyn Engine, network: &Network) -> Result<Op
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::method::s3::S3;
 
     #[test]
     fn counted_by_hand() {
-        let w = weights(&[0.0, 1.0, -1.0, 4.0, -2.0, 0.0, 0.0, 1.0], 2, 4, 10);
-        assert_eq!(w, Weights { sign_flip_rate: 0.05, sparsity: 0.375, shift_histogram: vec![3, 1, 1] });
-        let other = weights(&[0.0, 2.0], 2, 0, 10);
+        let family = S3::new(3);
+        let sample = Sample {
+            weights: vec![0.0, 1.0, -1.0, 4.0, -2.0, 0.0, 0.0, 1.0],
+            last_flip: vec![0.0, 10.0, 3.0, 0.0, 9.0, 8.0, 0.0, 1.0],
+            changes: [4, 8, 2],
+            dw: vec![3.0, 0.0, 4.0],
+            latents: vec![vec![1.0; 3], vec![-1.0; 3], vec![1.0; 3], vec![1.0; 3]],
+        };
+        let w = weights(&family, &sample, 10, 10);
+        assert_eq!((w.sign_flip_rate, w.zero_change_rate, w.shift_change_rate), (0.05, 0.1, 0.025));
+        assert_eq!((w.sparsity, w.shift_histogram.clone()), (0.375, vec![3, 1, 1]));
+        // 0 1 2 7 9 10 10 10
+        assert_eq!((w.steps_since_flip, w.never_flipped), ([2, 9, 10], 0.375));
+        // All three weights are 0, so that only sparsity has a gradient: 4 g.
+        let norms: Vec<f64> = w.gradient_norms.values().copied().collect();
+        assert_eq!((norms, w.gradient_norms["weight_sparse"]), (vec![0.0, 20.0, 0.0, 0.0], 20.0));
+
+        let small = Sample { weights: vec![0.0, 2.0], last_flip: vec![0.0; 2], ..sample.clone() };
+        let other = weights(&family, &small, 10, 10);
         let layers = [w, other].map(|weights| Layer { name: String::new(), weights });
-        let all = total(&layers, &[8, 2]).expect("two layers");
-        assert!((all.sparsity - 0.4).abs() < 1e-12 && (all.sign_flip_rate - 0.04).abs() < 1e-12);
-        assert_eq!(all.shift_histogram, [3, 2, 1]);
+        let all = total(&layers, &[sample, small], 10, 10).expect("two layers");
+        assert!((all.sparsity - 0.4).abs() < 1e-12 && (all.sign_flip_rate - 0.08).abs() < 1e-12);
+        assert_eq!((all.shift_histogram, all.never_flipped), (vec![3, 2, 1], 0.5));
+        assert!((all.gradient_norms["weight_sparse"] - 20.0 * 2f64.sqrt()).abs() < 1e-9);
+    }
+
+    /// Powers of two below 1 count from the smallest.
+    #[test]
+    fn shifts_count_from_the_smallest_power() {
+        let family = crate::method::deepshift_q::DeepShiftQ::new(3);
+        assert_eq!(histogram(&family, &[0.125, -1.0, 0.5, 0.125]), [2, 0, 1, 1]);
+        assert_eq!(histogram(&crate::method::fp32::Fp32, &[0.3]), Vec::<u64>::new());
     }
 }

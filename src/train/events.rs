@@ -1,6 +1,7 @@
 //! What a training run tells: typed events. `step` and `epoch` are also the lines of `metrics.jsonl`.
 
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Something that happened in a run.
@@ -53,7 +54,7 @@ pub struct Epoch {
     pub val_top1: f64,
     pub val_top5: f64,
     pub images_per_s: f64,
-    /// Of all S³ weights together; absent for full precision.
+    /// Of all the family's weights together.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub weights: Option<Weights>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -62,15 +63,25 @@ pub struct Epoch {
     pub best: bool,
 }
 
-/// The state of discrete weights.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// The state of a family's weights.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Weights {
     /// Weights whose sign changed at a step, summed over the epoch, over weights x steps.
     pub sign_flip_rate: f64,
     /// Share of weights that are 0.
     pub sparsity: f64,
-    /// Nonzero weights by shift: how many are ±1, ±2, ±4 ...
+    /// Nonzero weights by shift: how many are ±1, ±2, ±4 ... times the smallest power of two. Empty for full precision.
     pub shift_histogram: Vec<u64>,
+    /// Weights that went to or from 0 at a step, summed over the epoch, over weights x steps.
+    pub zero_change_rate: f64,
+    /// Nonzero weights whose magnitude changed at a step, likewise.
+    pub shift_change_rate: f64,
+    /// Steps since the weights' signs last flipped, or since the beginning of the run where they never did: the quartiles.
+    pub steps_since_flip: [u64; 3],
+    /// Share of the weights whose sign never flipped in the run.
+    pub never_flipped: f64,
+    /// The L2 norm of each latent's gradient, by its name on disk: what the last step's dL/dw gives the latents after it.
+    pub gradient_norms: BTreeMap<String, f64>,
 }
 
 /// One layer's discrete weights.

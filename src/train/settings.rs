@@ -4,7 +4,7 @@ use super::schedule::Schedule;
 use crate::data::DatasetName;
 use crate::error::{Error, Result};
 use crate::kernels::Hyper;
-use crate::method::{InitName, Method, MethodName};
+use crate::method::{InitName, Method, MethodName, inq};
 use crate::model::{Arch, Shortcut};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -97,7 +97,7 @@ settings! {
     /// Strength of the dense-weight regularizer
     #[arg(value_name = "F", allow_negative_numbers = true)]
     alpha: f32,
-    /// How S³ latents begin: dense, every weight ±1, or normal
+    /// How the latents of s3 and denseshift begin: dense, every weight ±1, or normal
     init: InitName,
     /// Begin from these weights
     #[arg(value_name = "FILE")]
@@ -163,7 +163,7 @@ impl Flags {
             arch: flags.arch.map_or_else(|| "resnet20".parse(), Ok)?,
             shortcut: flags.shortcut.unwrap_or_default(),
             method: flags.method.unwrap_or_default(),
-            bits: flags.bits.unwrap_or(3),
+            bits: flags.bits.unwrap_or_else(|| Method::default_bits(flags.method.unwrap_or_default())),
             epochs: flags.epochs.unwrap_or(200),
             max_steps: flags.max_steps,
             batch_size: flags.batch_size.unwrap_or(128),
@@ -231,6 +231,16 @@ impl Settings {
     /// Checks every value.
     pub fn check(&self) -> Result<()> {
         self.weight_method()?;
+        if self.method == MethodName::Inq && self.init_from.is_none() {
+            return Err(Error::setting(
+                "--method",
+                "inq",
+                "with a trained network to begin from: --init-from FILE",
+            ));
+        }
+        if self.method == MethodName::Inq && self.epochs < inq::SHARES.len() as u64 {
+            return Err(Error::setting("--epochs", self.epochs, "at least 4 with --method inq, one a share"));
+        }
         let at_least_one = [
             ("--epochs", self.epochs),
             ("--batch-size", self.batch_size as u64),

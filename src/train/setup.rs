@@ -100,12 +100,10 @@ impl Setup {
             None => state::initial(&self.network, self.settings.init, self.settings.seed),
             Some(path) => self.initial_from(path)?,
         };
-        let progress = Progress {
-            flips: vec![0; self.network.store.family_layers.len()],
-            seed: self.settings.seed,
-            settings: self.settings.identity(),
-            ..Progress::default()
-        };
+        let mut progress =
+            Progress { seed: self.settings.seed, settings: self.settings.identity(), ..Progress::default() };
+        let layers = self.network.store.family_layers.len();
+        progress.counters().into_iter().for_each(|counter| counter.resize(layers, 0));
         self.start(run, &tensors, progress, false)
     }
 
@@ -115,14 +113,21 @@ impl Setup {
         if !path.exists() {
             return self.begin(Some(run));
         }
-        let (tensors, mut progress) = checkpoint::read(&path)?;
+        let (mut tensors, mut progress) = checkpoint::read(&path)?;
+        state::complete(&self.network, &mut tensors);
         if let Some(problem) = weights::mismatch(&tensors, &state::manifest(&self.network.store)) {
             let remedy = "Resume with the run's own architecture and method: `train --resume RUN` alone does";
             return Err(Error::checkpoint(path, format!("is of another network: {problem}"), remedy));
         }
-        if progress.seed != self.settings.seed
-            || progress.flips.len() != self.network.store.family_layers.len()
-        {
+        let layers = self.network.store.family_layers.len();
+        // A checkpoint of before there were all of them has none.
+        progress
+            .counters()
+            .into_iter()
+            .filter(|counter| counter.is_empty())
+            .for_each(|c| c.resize(layers, 0));
+        let of_another = progress.counters().iter().any(|counter| counter.len() != layers);
+        if progress.seed != self.settings.seed || of_another {
             return Err(Error::checkpoint(
                 path,
                 "is of another run than config.toml",
@@ -146,14 +151,20 @@ impl Setup {
 
     fn initial_from(&self, path: &Path) -> Result<Tensors> {
         let (mut tensors, _) = checkpoint::read_weights(path)?;
-        if self.network.options.method.family().is_none() {
-            tensors =
+        let method = weights::method_of(&tensors);
+        if !method.is_discrete() || method.name != self.settings.method {
+            let plain =
                 weights::discretize(tensors).map_err(|problem| Error::checkpoint(path, problem, REMEDY))?;
+            tensors = state::adopted(&self.network, plain);
         }
+        state::complete(&self.network, &mut tensors);
         let mut wanted = state::manifest(&self.network.store);
         wanted.retain(|name, _| !name.starts_with(state::MOMENTUM));
         match weights::mismatch(&tensors, &wanted) {
-            None => Ok(tensors),
+            None => {
+                state::confine(&self.network, &mut tensors);
+                Ok(tensors)
+            }
             Some(problem) => {
                 let settings = &self.settings;
                 let network = format!("{} with {}", settings.arch, settings.weight_method()?);

@@ -6,7 +6,7 @@ use super::settings::Settings;
 use crate::data::DatasetName;
 use crate::deploy::{self, Model};
 use crate::error::{Error, Result};
-use crate::method::Method;
+use crate::method::{Method, MethodName};
 use crate::model::state::Tensors;
 use crate::model::{Arch, Shortcut, weights};
 use clap::ValueEnum;
@@ -24,6 +24,15 @@ pub struct Trained {
     pub settings: Option<Settings>,
     /// What the run or the checkpoint was trained on.
     pub dataset: Option<DatasetName>,
+}
+
+/// The method of `tensors`: what the `settings` of their checkpoint say, else what they look like.
+pub fn method(tensors: &Tensors, settings: Option<&serde_json::Value>) -> Method {
+    let said = settings.and_then(|settings| {
+        let name = MethodName::from_str(settings["method"].as_str()?, false).ok()?;
+        Method::new(name, settings["bits"].as_u64()?.try_into().ok()?).ok()
+    });
+    said.unwrap_or_else(|| weights::method_of(tensors))
 }
 
 /// What a user says where a file does not.
@@ -47,8 +56,9 @@ impl Trained {
             false => None,
         };
         let (tensors, progress) = checkpoint::read_weights(&file)?;
-        let known = progress.map(|progress| progress.settings);
-        let known = |key: &str| known.as_ref().and_then(|s| s[key].as_str().map(str::to_string));
+        let settings_then = progress.map(|progress| progress.settings);
+        let method = method(&tensors, settings_then.as_ref());
+        let known = |key: &str| settings_then.as_ref().and_then(|s| s[key].as_str().map(str::to_string));
         let arch = match (stated.arch, known("arch")) {
             (Some(arch), _) => arch,
             (None, Some(name)) => name.parse()?,
@@ -61,7 +71,6 @@ impl Trained {
         };
         let shortcut = stated.shortcut.or((known("shortcut").as_deref() == Some("a")).then_some(Shortcut::A));
         let dataset = known("dataset").and_then(|name| DatasetName::from_str(&name, false).ok());
-        let method = weights::method_of(&tensors);
         let tensors = weights::discretize(tensors).map_err(|problem| {
             Error::checkpoint(&file, problem, "Give a file with all latents of each layer")
         })?;

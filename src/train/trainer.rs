@@ -1,7 +1,7 @@
 //! The training loop, as an iterator of events. It prints nothing.
 
 use super::checkpoint::{self, Progress};
-use super::diagnostics;
+use super::diagnostics::{self, Sample};
 use super::evaluate::{self, Score};
 use super::events::{self, Epoch, Event, Layer};
 use super::run_dir::RunDir;
@@ -10,6 +10,7 @@ use crate::data::{Batch, Dataset, Loader};
 use crate::engine::{Engine, Read};
 use crate::error::{Error, Result};
 use crate::gpu::AdapterInfo;
+use crate::kernels::latent_update::COUNTERS;
 use crate::kernels::{Step, softmax_cross_entropy};
 use crate::model::{Network, state};
 use crate::plan::List;
@@ -50,8 +51,8 @@ pub struct Trainer {
     loss: f32,
     /// Reads of the log under way, each with the step after which it was taken.
     reads: VecDeque<(Read, u64)>,
-    /// The flip counters when they were last read.
-    flips_seen: Vec<u32>,
+    /// The counters of what changed when they were last read.
+    changes_seen: Vec<u32>,
     loader: Option<Loader>,
     /// What has not been taken yet; an error is the last.
     events: VecDeque<Result<Event>>,
@@ -87,7 +88,7 @@ impl Trainer {
         Trainer {
             read: progress.step,
             loss: 0.0,
-            flips_seen: vec![0; work.network.store.family_layers.len()],
+            changes_seen: vec![0; work.network.store.family_layers.len() * COUNTERS],
             work,
             engine,
             run,
@@ -278,7 +279,7 @@ impl Trainer {
         Ok(())
     }
 
-    /// Waits for every step's loss and for the flip counters.
+    /// Waits for every step's loss and for the counters of what changed.
     fn flush(&mut self) -> Result<()> {
         let began = Instant::now();
         if self.reads.back().map_or(self.read, |(_, step)| *step) < self.progress.step {
@@ -289,10 +290,11 @@ impl Trainer {
         self.clock.add(began);
         self.report()?;
         debug_assert_eq!(self.read, self.progress.step);
-        if let Some(flips) = self.work.network.store.flips {
-            let now: Vec<u32> = bytemuck::pod_collect_to_vec(&self.engine.fetch(flips)?);
-            for ((sum, seen), now) in self.progress.flips.iter_mut().zip(&mut self.flips_seen).zip(now) {
-                *sum += u64::from(now.wrapping_sub(*seen));
+        if let Some(changes) = self.work.network.store.changes {
+            let now: Vec<u32> = bytemuck::pod_collect_to_vec(&self.engine.fetch(changes)?);
+            let sums = self.progress.counters();
+            for (i, (now, seen)) in now.into_iter().zip(&mut self.changes_seen).enumerate() {
+                sums[i % COUNTERS][i / COUNTERS] += u64::from(now.wrapping_sub(*seen));
                 *seen = now;
             }
         }
@@ -306,15 +308,18 @@ impl Trainer {
         let verdicts = evaluate::verdicts(self.engine.as_mut(), &self.work.network, self.work.test.clone())?;
         let score = evaluate::score(&verdicts);
         let complete = self.progress.step_in_epoch == self.work.steps_per_epoch;
-        let better = self.progress.best.is_none_or(|best| score.top1 > best);
-        let epoch = self.summary(score, better)?;
+        // Weights that are not yet those of the method are nobody's best.
+        let family = self.work.network.options.method.family();
+        let better = family.is_final(self.progress.epoch, self.work.settings.epochs)
+            && self.progress.best.is_none_or(|best| score.top1 > best);
+        let epoch = self.summary(score, better, &tensors)?;
         self.emit(Event::Epoch(epoch))?;
         if complete {
             self.progress.epoch += 1;
             self.progress.step_in_epoch = 0;
             self.progress.loss_sum = 0.0;
             self.progress.top1_sum = 0.0;
-            self.progress.flips.fill(0);
+            self.progress.counters().into_iter().for_each(|counter| counter.fill(0));
             if better {
                 self.progress.best = Some(score.top1);
             }
@@ -330,13 +335,12 @@ impl Trainer {
         Ok(())
     }
 
-    fn summary(&mut self, score: Score, best: bool) -> Result<Epoch> {
+    fn summary(&mut self, score: Score, best: bool, tensors: &state::Tensors) -> Result<Epoch> {
         let steps = self.progress.step_in_epoch;
         let images = steps as f64 * self.work.settings.batch_size as f64;
         let timed = self.clock.epoch_steps as f64 * self.work.settings.batch_size as f64;
         let per = |sum: f64, count: f64| if count > 0.0 { sum / count } else { 0.0 };
-        let layers = self.layers()?;
-        let sizes: Vec<usize> = self.work.network.store.family_layers.iter().map(|l| l.weight.len).collect();
+        let (layers, samples) = self.layers(tensors)?;
         Ok(Epoch {
             epoch: self.progress.epoch,
             step: self.progress.step,
@@ -347,23 +351,46 @@ impl Trainer {
             val_top1: score.top1,
             val_top5: score.top5,
             images_per_s: per(timed, self.clock.epoch),
-            weights: diagnostics::total(&layers, &sizes),
+            weights: diagnostics::total(&layers, &samples, self.progress.step, steps),
             layers,
             best,
         })
     }
 
-    /// The state of each layer's discrete weights.
-    fn layers(&mut self) -> Result<Vec<Layer>> {
-        let Some(family) = self.work.network.options.method.family() else { return Ok(vec![]) };
-        let shifts = family.latents().len() - 2;
-        let mut layers = Vec::new();
-        for (layer, &flips) in self.work.network.store.family_layers.iter().zip(&self.progress.flips) {
-            let values = self.engine.fetch_f32(layer.weight)?;
-            let weights = diagnostics::weights(&values, shifts, flips, self.progress.step_in_epoch);
+    /// The state of each layer's weights, with what it follows from.
+    fn layers(&mut self, tensors: &state::Tensors) -> Result<(Vec<Layer>, Vec<Sample>)> {
+        let family = self.work.network.options.method.family();
+        let Progress { step, step_in_epoch, .. } = self.progress;
+        let (mut layers, mut samples) = (Vec::new(), Vec::new());
+        for (i, layer) in self.work.network.store.family_layers.iter().enumerate() {
+            let of_layer = &self.work.network.store.tensors[layer.first_latent..];
+            let mut planes = of_layer.iter().map(|tensor| tensor.pack(&tensors[&tensor.name].1));
+            let sample = Sample {
+                weights: self.engine.fetch_f32(layer.weight)?,
+                dw: self.engine.fetch_f32(layer.gradient)?,
+                changes: self.progress.counters().map(|counter| counter[i]),
+                latents: planes.by_ref().take(family.latents().len()).collect(),
+                last_flip: planes.next().unwrap_or_default(),
+            };
+            let weights = diagnostics::weights(family.as_ref(), &sample, step, step_in_epoch);
             layers.push(Layer { name: layer.name.clone(), weights });
+            samples.push(sample);
         }
-        Ok(layers)
+        Ok((layers, samples))
+    }
+
+    /// What a method does to its latents between epochs.
+    fn begin_epoch(&mut self) -> Result<()> {
+        let family = self.work.network.options.method.family();
+        let (epoch, epochs) = (self.progress.epoch, self.work.settings.epochs);
+        if !family.has_schedule() {
+            return Ok(());
+        }
+        let mut tensors = state::download(self.engine.as_mut(), &self.work.network)?;
+        state::for_layers(&self.work.network, &mut tensors, |planes| {
+            family.begin_epoch(planes, epoch, epochs)
+        });
+        state::upload(self.engine.as_mut(), &self.work.network, &tensors)
     }
 
     /// Saves the run within an epoch.
@@ -451,6 +478,9 @@ impl Trainer {
         self.begun = true;
         // Only a run of no steps at all is here at its last step.
         if step < self.last_step() {
+            if self.progress.step_in_epoch == 0 {
+                self.begin_epoch()?;
+            }
             self.step()?;
         }
         let step = self.progress.step;

@@ -69,8 +69,9 @@ fn late_reads_lose_no_step_and_share_their_time() {
         HostEngine::new(setup.network.plan.clone(), crate::engine::Form::Fast).expect("a small network");
     let mut engine = Late { inner, held: vec![] };
     state::upload(&mut engine, &setup.network, &tensors).expect("it fits");
-    let progress =
-        Progress { flips: vec![0; setup.network.store.family_layers.len()], ..Progress::default() };
+    let mut progress = Progress::default();
+    let layers = setup.network.store.family_layers.len();
+    progress.counters().into_iter().for_each(|counter| counter.resize(layers, 0));
     let work = Work {
         steps_per_epoch: setup.steps_per_epoch(),
         augment: true,

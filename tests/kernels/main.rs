@@ -13,6 +13,7 @@ mod layers;
 mod norm;
 mod suite;
 mod training;
+mod updates;
 
 use breaks::{BREAKS, Break};
 use shiftnet::engine::{Limits, Target};
@@ -30,6 +31,7 @@ static SUITE: LazyLock<Suite> = LazyLock::new(|| {
     layers::add(&mut suite);
     integers::add(&mut suite);
     training::add(&mut suite);
+    updates::add(&mut suite);
     suite
 });
 
@@ -73,8 +75,7 @@ fn forced(variant: &str) -> Target {
 /// Every variant but the first, which runs above, with the fewest limits and features that it needs.
 #[test]
 fn variants_agree_with_their_twins() {
-    let all =
-        kernels::ALL.iter().flat_map(|k| k.variants.iter().skip(1).map(|v| (v.name, (k.stem, v.needs))));
+    let all = kernels::all().flat_map(|k| k.variants.iter().skip(1).map(|v| (v.name, (k.stem, v.needs))));
     let mut by_name: BTreeMap<_, Vec<_>> = BTreeMap::new();
     all.for_each(|(name, kernel)| by_name.entry(name).or_default().push(kernel));
     assert!(by_name.len() > 5);
@@ -125,10 +126,10 @@ fn threads_change_no_result_of_the_host() {
 
 #[test]
 fn every_kernel_has_cases_folded_grids_and_breaks() {
-    let all: BTreeSet<_> = kernels::ALL.iter().map(|kernel| kernel.stem).collect();
+    let all: BTreeSet<_> = kernels::all().map(|kernel| kernel.stem).collect();
     assert_eq!(SUITE.stems(), all);
     assert_eq!(BREAKS.iter().map(|b| b.stem).collect::<BTreeSet<_>>(), all);
-    let families = kernels::ALL.iter().flat_map(|k| k.variants.iter().map(|v| (k.stem, v.family())));
+    let families = kernels::all().flat_map(|k| k.variants.iter().map(|v| (k.stem, v.family())));
     let broken = BREAKS.iter().map(|b| (b.stem, b.variant().family()));
     assert_eq!(broken.collect::<BTreeSet<_>>(), families.collect());
     // The loss is one workgroup whatever its size.

@@ -1,4 +1,4 @@
-//! Cases of the loss, the log and the updates.
+//! Cases of the loss and the log.
 
 use crate::suite::{
     EPS, Suite, Tolerance::Bits, Tolerance::Each, Tolerance::Exact, Tolerance::NotFinite, draws,
@@ -7,8 +7,6 @@ use shiftnet::kernels::softmax_cross_entropy::NO_LABEL;
 use shiftnet::kernels::*;
 use shiftnet::plan::View;
 use shiftnet::rng::Draws;
-
-const HYPER: Hyper = Hyper { momentum: 0.9, weight_decay: 0.01, alpha: 0.03 };
 
 pub fn add(suite: &mut Suite) {
     let draws = &mut draws("training");
@@ -22,24 +20,14 @@ pub fn add(suite: &mut Suite) {
         }
     }
     logs(suite, draws);
-    for len in [4, 300, 1028] {
-        for stopped in [false, true] {
-            sgd(suite, draws, len, stopped);
-        }
-    }
-    for shifts in [0, 2, 6, 14] {
-        for stopped in [false, true] {
-            s3(suite, draws, shifts, stopped);
-        }
-    }
 }
 
 /// A status that was set by `step`, or not; its other words must stay as they are.
-fn status(suite: &mut Suite, step: u32) -> View {
+pub fn status(suite: &mut Suite, step: u32) -> View {
     suite.u32s(&[step, 7, 8, 9])
 }
 
-fn step(suite: &mut Suite, step: Step) -> View {
+pub fn step(suite: &mut Suite, step: Step) -> View {
     suite.u32s(bytemuck::cast_slice(&[step]))
 }
 
@@ -149,82 +137,4 @@ fn loss(
     let [result, dlogits] =
         [(bad, result_bounds), (bad_gradients, gradient_bounds)].map(|(bad, bounds)| NotFinite(bad, bounds));
     suite.case(name, dispatch, [result, dlogits, log, Exact]);
-}
-
-/// An SGD step in f32 and its bounds: 4 roundings of momentum, decay and gradient, which lr scales,
-/// and 2 of the step.
-fn descend(p: f32, v: f32, g: f32, lr: f32) -> (f64, [f64; 2]) {
-    let [p, v, g, lr] = [p, v, g, lr].map(f64::from);
-    let [momentum, decay] = [HYPER.momentum, HYPER.weight_decay].map(f64::from);
-    let size = momentum * v.abs() + g.abs() + decay * p.abs();
-    let new = p - lr * (momentum * v + g + decay * p);
-    (new, [4.0 * EPS * size, 4.0 * EPS * lr * size + 2.0 * EPS * (p.abs() + lr * size)])
-}
-
-fn sgd(suite: &mut Suite, draws: &mut Draws, len: usize, stopped: bool) {
-    let lr = 0.3;
-    let step = step(suite, Step { step: 2, lr, ..Step::default() });
-    let status = status(suite, stopped.into());
-    let [g, v, p] = [0, 1, 2].map(|_| suite.normal(draws, &[len]));
-    let [g_values, v_values, p_values] = [g, v, p].map(|view| suite.values(view));
-    let bounds = (0..len).map(|i| descend(p_values[i], v_values[i], g_values[i], lr).1);
-    let (v_bounds, p_bounds) = bounds.map(|[v, p]| (v, p)).unzip();
-    let tolerances = if stopped { [Bits, Bits] } else { [Each(v_bounds), Each(p_bounds)] };
-    let dispatch = sgd::dispatch("", HYPER, [step, status], g, v, p);
-    suite.case(format!("{len}, stopped {stopped}"), dispatch, tolerances);
-}
-
-/// Latents of 320 weights in three layers. Many are 0 or -0 before the step; some of those have neither
-/// gradient nor momentum, so that they are 0 or -0 after it too.
-fn s3(suite: &mut Suite, draws: &mut Draws, shifts: usize, stopped: bool) {
-    let (len, planes, lr) = (320, 2 + shifts, 0.5);
-    let step = step(suite, Step { step: 2, lr, ..Step::default() });
-    let status = status(suite, stopped.into());
-    let layers = suite.u32s(&[0, 0, 1, 2, 2]);
-    let flips = suite.u32s(&[5, u32::MAX, 0]);
-    let still = |weight: usize| weight.is_multiple_of(5);
-    let moving = |draws: &mut Draws, i: usize| if still(i % len) { 0.0 } else { draws.normal() };
-    let latent = |draws: &mut Draws, i: usize| match (draws.below(5), i / len) {
-        (0, _) => 0.0,
-        (1, _) => -0.0,
-        (_, 0 | 1) => draws.normal(),
-        // Open more often than not, so that all shifts occur.
-        _ => draws.normal() + 0.5 * (shifts as f32).sqrt(),
-    };
-    let mut fill = |shape: &[usize], value: &dyn Fn(&mut Draws, usize) -> f32| {
-        let mut i = 0..;
-        suite.f32s(shape, || value(draws, i.next().expect("endless")))
-    };
-    let dw = fill(&[len], &moving);
-    let momenta = fill(&[planes, len], &moving);
-    let latents = fill(&[planes, len], &latent);
-    let w = suite.normal(draws, &[len]);
-
-    let [dw_values, v_values, values] = [dw, momenta, latents].map(|view| suite.values(view));
-    let mut bounds = [0, 1].map(|_| vec![0.0; planes * len]);
-    for (i, &dw) in dw_values.iter().enumerate() {
-        let of_weight: Vec<f32> = values.iter().skip(i).step_by(len).copied().collect();
-        let mut gradients = vec![0.0; planes];
-        shiftnet::reference::s3_update::latent_gradients(&of_weight, dw, &mut gradients);
-        if of_weight[1] < 0.0 {
-            gradients[1] -= HYPER.alpha;
-        }
-        for (plane, &gradient) in gradients.iter().enumerate() {
-            let at = plane * len + i;
-            // Two more roundings of the gradient itself: ln 2, and S + 1 or alpha.
-            let (new, [v, p]) = descend(values[at], v_values[at], gradient, lr);
-            let size = f64::from(gradient.abs() + if plane == 1 { HYPER.alpha } else { 0.0 });
-            let own = if gradient == 0.0 { 0.0 } else { 2.0 * EPS * size };
-            bounds[0][at] = v + own;
-            bounds[1][at] = p + f64::from(lr) * own;
-            // A latent this near to 0 could fall on either side; then its weight could not be compared.
-            let clear = bounds[1][at] == 0.0 || new.abs() > bounds[1][at];
-            assert!(clear, "{shifts} shifts, latent {at}: choose another seed");
-        }
-    }
-    let tensors = s3_update::Tensors { layers, dw, momenta, latents, w, flips };
-    let dispatch = s3_update::dispatch("", shifts, HYPER, [step, status], tensors);
-    let [v, p] = bounds;
-    let tolerances = if stopped { [Bits, Bits, Bits, Exact] } else { [Each(v), Each(p), Bits, Exact] };
-    suite.case(format!("{shifts} shifts, stopped {stopped}"), dispatch, tolerances);
 }

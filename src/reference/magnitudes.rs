@@ -1,0 +1,11 @@
+//! CPU twin of `shaders/magnitudes.wgsl`.
+
+use crate::kernels::magnitudes::{BLOCK, Params};
+
+/// sums[i] = the magnitudes of block i of v.
+pub fn magnitudes(p: &Params, v: &[f32], sums: &mut [f32]) {
+    debug_assert_eq!(v.len(), p.blocks as usize * BLOCK);
+    for (sum, block) in sums.iter_mut().zip(v.chunks_exact(BLOCK)) {
+        *sum = block.iter().map(|v| f64::from(v.abs())).sum::<f64>() as f32;
+    }
+}
