@@ -45,8 +45,8 @@ pub fn encode(model: &Model) -> Result<Vec<u8>> {
             "a full-precision network has no weights to pack: use --format safetensors or onnx".into(),
         ));
     };
-    // Only the stem has real weights.
-    if let Some((name, _)) = model.convs.iter().find(|(name, conv)| !conv.discrete && *name != "conv1") {
+    // All convolutions but the stem are a stage's, whose names have a dot.
+    if let Some((name, _)) = model.convs.iter().find(|(name, conv)| !conv.discrete && name.contains('.')) {
         return Err(Error::Usage(format!("{name} has weights that are not of {}", model.method)));
     }
     let broken = model.convs.iter().find(|(_, conv)| conv.weight.is_empty() || !conv.is_whole());

@@ -144,6 +144,7 @@ fn methods_of(suffixes: &BTreeSet<String>) -> Vec<Method> {
 /// # Errors
 /// A description of the layer whose latents are not complete.
 pub fn discretize(mut tensors: Tensors) -> Result<Tensors, String> {
+    tensors.retain(|name, _| !name.starts_with(LAST_FLIP));
     for (layer, suffixes) in layers_with_latents(&tensors) {
         let methods = methods_of(&suffixes);
         let Some(method) = methods.first() else {

@@ -1,4 +1,4 @@
-"""The reference: S3 and fp32 training of CIFAR ResNets in PyTorch, and comparisons with it.
+"""The reference: training of CIFAR ResNets in PyTorch, in fp32, S3 and the families of families.py, and comparisons with it.
 
 S3: Li et al., "S3: Sign-Sparse-Shift Reparametrization for Effective Training of Low-bit Shift Networks", NeurIPS 2021.
 """
@@ -62,20 +62,41 @@ def shift_count(bits):
     return 2 ** (bits - 1) - 2
 
 
-class S3Conv(nn.Module):
+class LatentConv(nn.Module):
+    """A convolution without bias whose weight follows from latents, `weight_<name>` for each name."""
+
+    def __init__(self, names, c_in, c_out, kernel, stride):
+        super().__init__()
+        self.stride, self.padding = stride, kernel // 2
+        for name in names:
+            self.register_parameter(f"weight_{name}", nn.Parameter(torch.zeros(c_out, c_in, kernel, kernel)))
+
+    def forward(self, x):
+        return F.conv2d(x, self.weight(), stride=self.stride, padding=self.padding)
+
+    def begin_epoch(self, epoch, epochs):
+        """What the method does to its latents between epochs."""
+
+    def confine(self):
+        """Brings latents back to where they may be, before the first step and behind each."""
+
+    def still(self):
+        """Latents that do not move, as (parameter, mask) pairs."""
+        return ()
+
+
+class S3Conv(LatentConv):
     """A convolution without bias whose S3 weight has 2 + T latents."""
 
-    def __init__(self, c_in, c_out, kernel, stride, bits):
-        super().__init__()
-        self.stride, self.padding, self.shifts = stride, kernel // 2, shift_count(bits)
-        for name in ("sign", "sparse", *(f"t{t + 1}" for t in range(self.shifts))):
-            self.register_parameter(f"weight_{name}", nn.Parameter(torch.zeros(c_out, c_in, kernel, kernel)))
+    def __init__(self, bits, *shape):
+        self.shifts = shift_count(bits)
+        super().__init__(("sign", "sparse", *(f"t{t + 1}" for t in range(self.shifts))), *shape)
 
     def latents(self):
         return self.weight_sign, self.weight_sparse, *(getattr(self, f"weight_t{t + 1}") for t in range(self.shifts))
 
-    def forward(self, x):
-        return F.conv2d(x, S3Weight.apply(*self.latents()), stride=self.stride, padding=self.padding)
+    def weight(self):
+        return S3Weight.apply(*self.latents())
 
 
 # ---- The network -----------------------------------------------------------------------------------------------------
@@ -84,11 +105,25 @@ def relu(x):
     return torch.relu(x)
 
 
-def conv(c_in, c_out, kernel, stride, bits):
-    """A bias-free convolution: S3 where bits is given, full precision where it is None."""
-    if bits is None:
+@dataclass(frozen=True)
+class Method:
+    """A weight family at its bits."""
+
+    name: str = "s3"
+    bits: int = 3
+
+    def __str__(self):
+        return f"{self.name}, {self.bits} bits"
+
+
+CONVOLUTIONS = {"s3": S3Conv}  # and those of families.py: constructors that take bits and the convolution's shape
+
+
+def conv(c_in, c_out, kernel, stride, method):
+    """A bias-free convolution: of a weight family, or full precision where the method is None."""
+    if method is None:
         return nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=False)
-    return S3Conv(c_in, c_out, kernel, stride, bits)
+    return CONVOLUTIONS[method.name](method.bits, c_in, c_out, kernel, stride)
 
 
 class ShortcutA(nn.Module):
@@ -105,14 +140,14 @@ class ShortcutA(nn.Module):
 class Block(nn.Module):
     """The basic residual block."""
 
-    def __init__(self, c_in, c_out, stride, shortcut, bits):
+    def __init__(self, c_in, c_out, stride, shortcut, method):
         super().__init__()
-        self.conv1, self.bn1 = conv(c_in, c_out, 3, stride, bits), nn.BatchNorm2d(c_out)
-        self.conv2, self.bn2 = conv(c_out, c_out, 3, 1, bits), nn.BatchNorm2d(c_out)
+        self.conv1, self.bn1 = conv(c_in, c_out, 3, stride, method), nn.BatchNorm2d(c_out)
+        self.conv2, self.bn2 = conv(c_out, c_out, 3, 1, method), nn.BatchNorm2d(c_out)
         self.downsample = nn.Identity()
         if stride != 1 or c_in != c_out:
             self.downsample = ShortcutA(c_in, c_out) if shortcut == "a" else nn.Sequential(
-                conv(c_in, c_out, 1, stride, bits), nn.BatchNorm2d(c_out))
+                conv(c_in, c_out, 1, stride, method), nn.BatchNorm2d(c_out))
 
     def forward(self, x):
         y = self.bn2(self.conv2(relu(self.bn1(self.conv1(x)))))
@@ -122,7 +157,7 @@ class Block(nn.Module):
 class ResNet(nn.Module):
     """CIFAR ResNet-6n+2: three stages of n blocks with 16, 32 and 64 channels."""
 
-    def __init__(self, arch, shortcut, bits):
+    def __init__(self, arch, shortcut, method):
         super().__init__()
         blocks, rest = divmod(int(arch.removeprefix("resnet")) - 2, 6)
         if rest or blocks < 1:
@@ -130,7 +165,7 @@ class ResNet(nn.Module):
         self.conv1, self.bn1 = conv(3, 16, 3, 1, None), nn.BatchNorm2d(16)
         for stage, (c_in, c_out) in enumerate(((16, 16), (16, 32), (32, 64)), start=1):
             self.add_module(f"layer{stage}", nn.Sequential(*(
-                Block(c_in if b == 0 else c_out, c_out, 2 if b == 0 and stage > 1 else 1, shortcut, bits)
+                Block(c_in if b == 0 else c_out, c_out, 2 if b == 0 and stage > 1 else 1, shortcut, method)
                 for b in range(blocks))))
         self.fc = nn.Linear(64, 10)
 
@@ -160,8 +195,9 @@ class Settings:
 
 
 def cases(args):
-    """(bits, init) of every case; fp32 has bits None and one initialization."""
-    return ([(None, "dense")] if args.fp32 else []) + [(bits, init) for bits in args.bits for init in args.init]
+    """(method, init) of every case; fp32 has method None, and it and the other families have one initialization."""
+    s3 = [(Method("s3", bits), init) for bits in args.bits for init in args.init]
+    return ([(None, "dense")] if args.fp32 else []) + s3 + [(Method(*m), "dense") for m in args.families]
 
 
 def read_cifar(data, count):
@@ -174,10 +210,15 @@ def read_cifar(data, count):
     return rows[:, 1:].reshape(-1, 3, 32, 32), rows[:, 0].astype(np.int64)
 
 
+def is_parameter(name):
+    """Whether a tensor of a checkpoint is a learned parameter."""
+    return not name.startswith(("momentum.", "last_flip.")) and "running_" not in name and "num_batches" not in name
+
+
 def load_parameters(model, tensors):
     """Copy the parameters from a dict of arrays; names and shapes must match one to one."""
     wanted = dict(model.named_parameters())
-    found = {n for n in tensors if not n.startswith("momentum.") and "running_" not in n and "num_batches" not in n}
+    found = {n for n in tensors if is_parameter(n)}
     if found != set(wanted):
         raise SystemExit(f"initial parameters: missing {sorted(set(wanted) - found)}, unknown {sorted(found - set(wanted))}")
     for name, parameter in wanted.items():
@@ -196,7 +237,7 @@ def first_step(settings, wd=0.0, alpha=0.0):
     return replace(settings, steps=1, batch=settings.gradient_batch, wd=wd, alpha=alpha)
 
 
-def relu_margin(settings, bits, start, images, labels):
+def relu_margin(settings, method, start, images, labels):
     """The smallest |ReLU input| of the gradient run, in float64."""
     nearest = []
 
@@ -204,20 +245,27 @@ def relu_margin(settings, bits, start, images, labels):
         nearest.append(x.detach().abs().min().item())
         return torch.relu(x)
     with mock.patch.object(sys.modules[__name__], "relu", watched):
-        train(first_step(settings), bits, start, images, labels, torch.float64)
+        train(first_step(settings), method, start, images, labels, torch.float64)
     return min(nearest)
 
 
-def train(settings, bits, start, images, labels, dtype):
+def train(settings, method, start, images, labels, dtype):
     """Train from `start`, batches in file order. Returns the cross-entropy of each step, and the momenta and running
     statistics after the last one under their names on disk. After one step from rest the momenta are the gradients."""
-    model = ResNet(settings.arch, settings.shortcut, bits).to(dtype)
+    model = ResNet(settings.arch, settings.shortcut, method).to(dtype)
     load_parameters(model, start)
+    for m in model.modules():
+        if isinstance(m, LatentConv):
+            m.confine()
     mean, std = (torch.tensor(v, dtype=dtype).view(3, 1, 1) for v in (MEAN, STD))
+    latent = [m for m in model.modules() if isinstance(m, LatentConv)]
     optimizer = torch.optim.SGD(model.parameters(), settings.lr, settings.momentum, weight_decay=settings.wd)
     per_epoch, losses = min(settings.limit, 50_000) // settings.batch, []
     for k in range(settings.steps):
         epoch, index = divmod(k, per_epoch)
+        for m in latent if index == 0 else ():
+            m.begin_epoch(epoch, settings.epochs)
+        before = [(p, mask, p.detach().clone()) for m in latent for p, mask in m.still()]
         optimizer.param_groups[0]["lr"] = settings.lr / 2 * (1 + math.cos(math.pi * epoch / settings.epochs))
         part = slice(index * settings.batch, (index + 1) * settings.batch)
         if len(images[part]) != settings.batch:
@@ -228,15 +276,22 @@ def train(settings, bits, start, images, labels, dtype):
         optimizer.zero_grad()
         (loss + settings.alpha * penalty).backward()
         optimizer.step()
+        with torch.no_grad():
+            for p, mask, old in before:
+                p.copy_(torch.where(mask, old, p))
+                optimizer.state[p]["momentum_buffer"][mask] = 0
+            for m in latent:
+                m.confine()
         losses.append(loss.item())
-    state = {f"momentum.{n}": optimizer.state[p]["momentum_buffer"] for n, p in model.named_parameters()}
+    state = {f"momentum.{n}": optimizer.state[p]["momentum_buffer"] if p.requires_grad else torch.zeros_like(p)
+             for n, p in model.named_parameters()}
     state |= {n: b for n, b in model.named_buffers() if "running_" in n}
     return losses, {n: t.numpy() for n, t in state.items()}
 
 
-def both(settings, bits, start, images, labels, index):
+def both(settings, method, start, images, labels, index):
     """Losses (index 0) or state (index 1) of `train`, in float64 and in float32."""
-    return [train(settings, bits, start, images, labels, dtype)[index] for dtype in (torch.float64, torch.float32)]
+    return [train(settings, method, start, images, labels, dtype)[index] for dtype in (torch.float64, torch.float32)]
 
 
 def plant_zeros(tensors):

@@ -19,19 +19,20 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file, save_file
 
-from oracle import (MARGIN, PENALTIES, Settings, both, cases, compare_losses, compare_state, first_step, loss_run,
-                    plant_zeros, read_cifar, relu_margin, train)
+from families import FAMILIES
+from oracle import (MARGIN, PENALTIES, Method, Settings, both, cases, compare_losses, compare_state, first_step,
+                    is_parameter, loss_run, plant_zeros, read_cifar, relu_margin, train)
 from selftest import selftest
 
 
 # ---- The binary ------------------------------------------------------------------------------------------------------
 
-def shiftnet(args, settings, bits, out, extra):
+def shiftnet(args, settings, method, out, extra):
     """One `shiftnet train` into the fresh directory `out`."""
     shutil.rmtree(out, ignore_errors=True)
     command = [args.shiftnet, "train", "--dataset", "cifar10", "--data", args.data, "-a", settings.arch,
-               "--shortcut", settings.shortcut, "--method", "s3" if bits else "fp32",
-               *(["--bits", bits] if bits else []), *(["--adapter", args.adapter] if args.adapter else []),
+               "--shortcut", settings.shortcut, "--method", method.name if method else "fp32",
+               *(["--bits", method.bits] if method else []), *(["--adapter", args.adapter] if args.adapter else []),
                "--batch-size", settings.batch, "--lr", settings.lr, "--momentum", settings.momentum,
                "--wd", settings.wd, "--alpha", settings.alpha, "--epochs", settings.epochs, "--seed", settings.seed,
                *(["--limit", settings.limit] if settings.limit < 50_000 else []), "--limit-val", 100,
@@ -41,27 +42,34 @@ def shiftnet(args, settings, bits, out, extra):
         raise SystemExit(f"{' '.join(map(str, command))}\nended with {result.returncode}:\n{result.stderr[-2000:]}")
 
 
-def initial(args, settings, bits, init, work):
+def slug(method, init=""):
+    """A name for files."""
+    return "_".join(filter(None, (init, f"{method.name}_b{method.bits}" if method else "fp32")))
+
+
+def initial(args, settings, method, init, work):
     """Write the binary's initial parameters; for `zeros`, its normal ones with exact zeros planted. Returns the path."""
-    out = work / f"init_{init}_{f'b{bits}' if bits else 'fp32'}"
+    out = work / f"init_{slug(method, init)}"
     flags = [] if init == "dense" else ["--init", "normal"]
-    shiftnet(args, settings, bits, out, ["--max-steps", 0, *flags])
+    if method and method.name == "inq":
+        flags += ["--init-from", initial(args, settings, None, init, work)]
+    shiftnet(args, settings, method, out, ["--max-steps", 0, *flags])
     path = out / "last.safetensors"
     if init == "zeros":
-        tensors = plant_zeros({n: t for n, t in load_file(path).items() if not n.startswith("momentum.")})
+        tensors = plant_zeros({n: t for n, t in load_file(path).items() if not n.startswith(("momentum.", "last_flip."))})
         path = out / "zeros.safetensors"
         save_file(tensors, path)
     return path
 
 
-def well_posed(args, settings, bits, init, work, images, labels):
+def well_posed(args, settings, method, init, work, images, labels):
     """Initial parameters of the first seed from settings.seed on whose gradient run keeps clear of the ReLU's kink.
     PyTorch alone decides. Returns the settings with that seed, the path and the tensors."""
     for seed in range(settings.seed, settings.seed + 20):
         chosen = replace(settings, seed=seed)
-        path = initial(args, chosen, bits, init, work)
+        path = initial(args, chosen, method, init, work)
         start = load_file(path)
-        margin = relu_margin(chosen, bits, start, images, labels)
+        margin = relu_margin(chosen, method, start, images, labels)
         print(f"  seed {seed}: nearest ReLU input of the gradient run {margin:.1e}")
         if margin >= MARGIN:
             return chosen, path, start
@@ -81,18 +89,22 @@ def check(args, settings):
     """Compare the binary with PyTorch. Returns the failures."""
     work, failures = Path(args.work), []
     images, labels = read_cifar(args.data, min(settings.limit, settings.steps * settings.batch))
-    for bits, init in cases(args):
-        name = f"s3, {bits} bits, init {init}" if bits else "fp32"
+    for method, init in cases(args):
+        name = f"{method}, init {init}" if method else "fp32"
         print(f"\n{settings.arch}, shortcut {settings.shortcut}, {name}")
-        chosen, path, start = well_posed(args, settings, bits, init, work, images, labels)
-        out = work / f"run_{init}_{f'b{bits}' if bits else 'fp32'}"
+        # All of INQ's stages within the run.
+        these = settings
+        if method and method.name == "inq":
+            these = replace(settings, epochs=4, limit=max(settings.steps // 4, 1) * settings.batch)
+        chosen, path, start = well_posed(args, these, method, init, work, images, labels)
+        out = work / f"run_{slug(method, init)}"
         steps = loss_run(chosen, init)
-        shiftnet(args, steps, bits, out, ["--max-steps", steps.steps, "--init-from", path])
-        found = compare_losses(*both(steps, bits, start, images, labels, 0), read_losses(out / "metrics.jsonl"))
+        shiftnet(args, steps, method, out, ["--max-steps", steps.steps, "--init-from", path])
+        found = compare_losses(*both(steps, method, start, images, labels, 0), read_losses(out / "metrics.jsonl"))
         for wd, alpha in PENALTIES:
             first = first_step(chosen, wd, alpha)
-            shiftnet(args, first, bits, out, ["--max-steps", 1, "--init-from", path])
-            sides = both(first, bits, start, images, labels, 1)
+            shiftnet(args, first, method, out, ["--max-steps", 1, "--init-from", path])
+            sides = both(first, method, start, images, labels, 1)
             print(f"  gradients, wd {wd}, alpha {alpha}: worst relative differences of {len(sides[0])} tensors")
             found += compare_state(*sides, load_file(out / "last.safetensors"))
         failures += [f"{name}: {f}" for f in found]
@@ -105,16 +117,19 @@ def fixture(args, settings):
     out.mkdir(parents=True, exist_ok=True)
     images, labels = read_cifar(args.data, min(settings.limit, settings.steps * settings.batch))
     common = {"torch": torch.__version__.partition("+")[0], **asdict(settings)}
-    for bits, init in cases(args):
-        chosen, _, start = well_posed(args, settings, bits, init, Path(args.work), images, labels)
-        norm = math.sqrt(sum(float(np.square(t, dtype=np.float64).sum()) for n, t in start.items()
-                             if not n.startswith("momentum.") and "running_" not in n))
-        double, single = both(chosen, bits, start, images, labels, 0)
-        rows.append({"bits": bits or 32, "method": "s3" if bits else "fp32", "init": init, "seed": chosen.seed,
+    for method, init in cases(args):
+        # INQ begins from a trained network: the Rust tests have none.
+        if method and method.name == "inq":
+            continue
+        chosen, _, start = well_posed(args, settings, method, init, Path(args.work), images, labels)
+        norm = math.sqrt(sum(float(np.square(t, dtype=np.float64).sum()) for n, t in start.items() if is_parameter(n)))
+        double, single = both(chosen, method, start, images, labels, 0)
+        bits, name = (method.bits, method.name) if method else (32, "fp32")
+        rows.append({"bits": bits, "method": name, "init": init, "seed": chosen.seed,
                      "init_l2": norm, "losses_f64": double, "losses_f32": single})
-        if (bits, init) == (3, args.gradient_init):
+        if (method, init) == (Method("s3", 3), args.gradient_init):
             first = first_step(chosen)
-            state = train(first, bits, start, images, labels, torch.float64)[1]
+            state = train(first, method, start, images, labels, torch.float64)[1]
             gradients = {n.removeprefix("momentum."): g.astype(np.float32) for n, g in state.items() if "momentum." in n}
             meta = {**common, **asdict(first), "bits": bits, "init": init, "init_l2": norm}
             save_file(gradients, out / "gradients_s3_b3.safetensors", {k: str(v) for k, v in meta.items()})
@@ -142,10 +157,13 @@ def main():
             sub.add_argument("--out", required=True, help="directory of losses.json and gradients_s3_b3.safetensors")
             sub.add_argument("--gradient-init", choices=("dense", "normal"), default="normal",
                              help="initialization of the gradients (dense: those of t1 are all 0)")
-        sub.add_argument("--bits", type=int, nargs="+", choices=(2, 3, 4, 5), default=[2, 3, 4])
+        sub.add_argument("--bits", type=int, nargs="*", choices=(2, 3, 4, 5), default=[2, 3, 4],
+                         help="S3's")
         inits = ["dense", "normal"] if run is fixture else ["dense", "normal", "zeros"]
         sub.add_argument("--init", nargs="+", choices=inits, default=inits,
                          help="zeros: normal with some latents exactly 0")
+        sub.add_argument("--families", nargs="*", metavar="NAME", default=[name for name, _ in FAMILIES],
+                         choices=[name for name, _ in FAMILIES], help="the other families")
         sub.add_argument("--fp32", action=argparse.BooleanOptionalAction, default=True, help="the fp32 case too")
         sub.add_argument("--arch", default=defaults.arch)
         sub.add_argument("--shortcut", choices=("a", "b"), default=defaults.shortcut)
@@ -155,6 +173,7 @@ def main():
                              help=f"default {getattr(defaults, name)}")
         sub.add_argument("--threads", type=int, help="PyTorch's threads")
     args = parser.parse_args()
+    args.families = [family for family in FAMILIES if family[0] in args.families]
     if args.threads:
         torch.set_num_threads(args.threads)
     if args.limit < max(args.batch, args.gradient_batch):

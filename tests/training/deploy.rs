@@ -7,7 +7,7 @@ use shiftnet::deploy::{Arith, Model, Session, calibrate, fold, onnx, packed, ses
 use shiftnet::engine::{Engine, Target};
 use shiftnet::kernels::choose::Choices;
 use shiftnet::kernels::{Hyper, Step};
-use shiftnet::method::{InitName, Method, MethodName};
+use shiftnet::method::{InitName, Method, MethodName, inq};
 use shiftnet::model::state::{self, Tensors};
 use shiftnet::model::{Arch, Network, Shortcut, weights};
 use shiftnet::plan::{BufferId, List, View};
@@ -146,6 +146,11 @@ fn folded_logits_are_those_of_the_training_graph() {
         Case::new("resnet8", Shortcut::A, S3, 2, [32, 32]),
         Case::new("resnet8", Shortcut::B, S3, 5, [32, 32]),
         Case::new("resnet8", Shortcut::A, MethodName::Fp32, 32, [28, 32]),
+        Case::new("resnet8", Shortcut::B, MethodName::DenseShift, 3, [32, 28]),
+        Case::new("resnet8", Shortcut::A, MethodName::DenseShift, 4, [32, 32]),
+        Case::new("resnet8", Shortcut::B, MethodName::DeepShiftQ, 3, [32, 32]),
+        Case::new("resnet8", Shortcut::A, MethodName::DeepShiftPs, 4, [32, 32]),
+        Case::new("resnet8", Shortcut::B, MethodName::Ternary, 2, [32, 32]),
         Case::new("resnet18", Shortcut::B, S3, 4, [64, 64]),
         Case::new("resnet50", Shortcut::B, MethodName::Fp32, 32, [64, 32]),
     ];
@@ -161,7 +166,9 @@ fn folded_logits_are_those_of_the_training_graph() {
                     Options { batch: 3, arith: Arith::Float, unpacked, capabilities: target.capabilities() };
                 let inference = Inference::compile(&model, options, target.choices()).expect("it fits");
                 let stems: Vec<_> = inference.plan.list(List::Evaluate).iter().map(|d| d.stem).collect();
-                let packs = case.method.bits <= 4 && !unpacked;
+                // Codes of 4 bits hold seven powers of two.
+                let levels = case.method.family().alphabet().map_or(u32::MAX, |alphabet| alphabet.levels);
+                let packs = levels <= 7 && !unpacked;
                 assert_eq!(stems.contains(&"conv2d_packed"), packs, "{stems:?}");
                 let mut session = Session::of(&model, inference, &target).expect("it loads");
                 let got = session.run(&images).expect("it runs").concat();
@@ -172,6 +179,37 @@ fn folded_logits_are_those_of_the_training_graph() {
                 }
             }
         }
+    }
+}
+
+/// Packed files hold every family's weights exactly, at its bits; what is not of the alphabet is refused.
+#[test]
+fn every_family_packs() {
+    for method in Method::all().filter(Method::is_discrete) {
+        let mut case = Case::new("resnet8", Shortcut::B, method.name, method.bits, [32, 32]);
+        if method.name == MethodName::Inq {
+            let refused = packed::encode(&case.fold()).expect_err("nothing is fixed yet").to_string();
+            assert!(refused.contains("layer1.0.conv1") && refused.contains("INQ"), "{refused}");
+            for (_, (_, values)) in
+                case.plain.iter_mut().filter(|(name, _)| name.contains(".conv") || name.contains("sample.0"))
+            {
+                let mut fixed = vec![0.0; values.len()];
+                inq::fix(values, &mut fixed, 1.0, method.bits);
+            }
+        }
+        let model = case.fold();
+        let bytes = packed::encode(&model).expect("discrete weights");
+        assert!(packed::decode(&bytes).as_ref() == Ok(&model), "{method}");
+        assert!(model.convs.values().filter(|conv| conv.discrete).count() == 8, "{method}");
+        let options = Options {
+            batch: 1,
+            arith: Arith::Dp4a,
+            unpacked: false,
+            capabilities: Target::host().capabilities(),
+        };
+        let integers = Inference::compile(&case.calibrated(), options, &Choices::default());
+        let levels = method.family().alphabet().expect("discrete").levels;
+        assert_eq!(integers.is_ok(), levels <= 7, "{method}: {:?}", integers.err());
     }
 }
 
@@ -201,6 +239,8 @@ fn integers_are_equal_everywhere() {
     let cases = [
         Case::new("resnet8", Shortcut::B, S3, 3, [32, 28]),
         Case::new("resnet8", Shortcut::A, S3, 4, [24, 32]),
+        Case::new("resnet8", Shortcut::B, MethodName::DenseShift, 3, [32, 32]),
+        Case::new("resnet8", Shortcut::B, MethodName::DeepShiftQ, 3, [32, 32]),
         Case::new("resnet18", Shortcut::B, S3, 2, [64, 64]),
     ];
     for case in &cases {

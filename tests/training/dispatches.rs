@@ -278,8 +278,8 @@ fn resnet50() {
 fn broken_shaders_are_noticed() {
     let mistakes = [
         ("batch_norm", "+ EPS", "+ 2.0 * EPS"),
-        ("s3_update", "power - pull", "power + pull"),
-        ("s3_update", "latents[i] >= vec4", "latents[i] < vec4"),
+        ("s3_update", "power_of_shift - pull", "power_of_shift + pull"),
+        ("s3_update", "sign_of(new_sign)", "-sign_of(new_sign)"),
         ("softmax_cross_entropy", "sum.x * params.scale", "sum.x * 0.99999 * params.scale"),
         ("batch_norm_backward_reduce", "y[i] >", "y[i] >="),
     ];

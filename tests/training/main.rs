@@ -6,6 +6,7 @@ mod support;
 mod accumulate;
 mod deploy;
 mod dispatches;
+mod methods;
 mod parity;
 mod runs;
 mod torchvision;

@@ -100,6 +100,7 @@ fn resumed_runs_are_equal_on_the_gpu() {
         stops,
     );
     resumed_runs_are_equal(&gpu(), "batch-size = 4; limit = 14; bits = 4; shortcut = 'a'", &stops[2..]);
+    resumed_runs_are_equal(&gpu(), "batch-size = 4; limit = 14; method = 'ternary'", &stops[2..3]);
 }
 
 #[test]
@@ -112,6 +113,10 @@ fn resumed_runs_are_equal_on_the_host() {
         stops,
     );
     resumed_runs_are_equal(&Target::host(), "batch-size = 2; limit = 7; method = 'fp32'", &stops[1..]);
+    for method in ["denseshift", "deepshift-q", "deepshift-ps", "ternary"] {
+        let lines = format!("batch-size = 2; limit = 7; method = '{method}'");
+        resumed_runs_are_equal(&Target::host(), &lines, &stops[1..2]);
+    }
 }
 
 fn parameters(trainer: &mut Trainer) -> Tensors {
