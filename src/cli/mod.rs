@@ -131,7 +131,8 @@ mod tests {
         let mut command = command();
         command.build();
         for subcommand in command.get_subcommands() {
-            let mut groups: Vec<_> = subcommand.get_groups().map(|group| group.get_id().to_string()).collect();
+            let mut groups: Vec<_> =
+                subcommand.get_groups().map(|group| group.get_id().to_string()).collect();
             groups.sort();
             let all = groups.len();
             groups.dedup();

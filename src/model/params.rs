@@ -101,11 +101,12 @@ impl Tensor {
         disk
     }
 
-    /// The initial values, in the order on disk. `number` tells the tensors of a network apart.
+    /// The initial values, in the order on disk; `scale` multiplies the sigma of latents. `number` tells the tensors of a
+    /// network apart.
     pub fn initial_values(
         &self,
         family: Option<&dyn WeightFamily>,
-        init: InitName,
+        (init, scale): (InitName, f32),
         seed: u64,
         number: u32,
     ) -> Vec<f32> {
@@ -115,7 +116,7 @@ impl Tensor {
             (Initial::Normal(sigma), _) => sigma * draws.normal(),
             (Initial::Uniform(bound), _) => draws.range(-bound, bound),
             (Initial::Latent { plane, sigma }, Some(family)) => {
-                family.initial(plane, init, sigma, &mut draws)
+                family.initial(plane, init, scale * sigma, &mut draws)
             }
             (Initial::Latent { .. }, None) => unreachable!("full-precision networks have no latents"),
         };

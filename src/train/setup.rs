@@ -97,7 +97,10 @@ impl Setup {
     /// A trainer at step 0, from the seed or from `--init-from`.
     pub fn begin(self, run: Option<RunDir>) -> Result<Trainer> {
         let tensors = match &self.settings.init_from {
-            None => state::initial(&self.network, self.settings.init, self.settings.seed),
+            None => {
+                let Settings { init, init_scale, seed, .. } = self.settings;
+                state::initial_scaled(&self.network, (init, init_scale), seed)
+            }
             Some(path) => self.initial_from(path)?,
         };
         let progress = Progress {
@@ -139,9 +142,10 @@ impl Setup {
 
     /// The setting that differs from those of a checkpoint, if any. The number of epochs may grow.
     fn changed_since(&self, progress: &Progress) -> Option<String> {
-        let now = self.settings.identity();
-        let differs = |name: &&String| *name != "epochs" && progress.settings.get(name) != now.get(name);
-        now.as_object()?.keys().find(differs).cloned()
+        let (now, then) = (self.settings.identity(), &progress.settings);
+        let differs = |name: &&String| *name != "epochs" && then.get(name) != now.get(name);
+        // What only one of them has differs too.
+        now.as_object()?.keys().chain(then.as_object()?.keys()).find(differs).cloned()
     }
 
     fn initial_from(&self, path: &Path) -> Result<Tensors> {
