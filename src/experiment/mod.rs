@@ -5,10 +5,12 @@
 pub mod expand;
 pub mod file;
 pub mod record;
+pub mod state;
 
 pub use expand::{Overrides, Run};
 pub use file::{Experiment, Published};
 pub use record::Record;
+pub use state::State;
 
 use crate::error::{Error, Result};
 use std::path::Path;

@@ -17,6 +17,9 @@ pub struct Record {
     /// Where the dataset's files are; it may change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
+    /// What was asked for with --adapter; runs that are not begun yet begin there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<String>,
     pub overrides: Overrides,
     /// The experiment's file, as it was.
     pub text: String,
@@ -125,6 +128,7 @@ mod tests {
             name: "x".into(),
             version: "1".into(),
             data: None,
+            adapter: None,
             overrides: Overrides::default(),
             text: format!("title = \"a 'quoted' title\"\nclaim = 'c'\nsource = 's'\n{body}"),
         }
