@@ -42,6 +42,10 @@ pub struct Args {
     #[arg(long, value_name = "NAME|INDEX|host")]
     adapter: Option<String>,
 
+    /// Write TensorBoard's event files too, to tensorboard/ in each run's directory
+    #[arg(long)]
+    tensorboard: bool,
+
     /// Print only errors and the table at the end
     #[arg(long)]
     quiet: bool,
@@ -198,7 +202,7 @@ impl<'a> Session<'a> {
         };
         self.say(&setup);
         let again = format!("the same command (runs so far: shiftnet report {})", self.out.display());
-        let show = Show { quiet: self.args.quiet, json: false, again };
+        let show = Show { quiet: self.args.quiet, json: false, tensorboard: self.args.tensorboard, again };
         match train::drive(trainer, &directory, &show, None) {
             Ok(Outcome::Interrupted) => return Ok(Ended::Interrupted),
             // It would end so again: the others need not wait for a remedy.

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::gpu::AdapterInfo;
 use crate::kernels::choose::Choices;
 use crate::train::checkpoint::write_file;
-use crate::train::{Event, Flags, RunDir, Settings, Setup, Trainer};
+use crate::train::{Event, Flags, RunDir, Settings, Setup, TensorBoard, Trainer};
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
@@ -62,6 +62,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     profile: Option<Option<PathBuf>>,
 
+    /// Write TensorBoard's event files too, to tensorboard/ in the run's directory. A resumed run goes on with its own
+    #[arg(long)]
+    tensorboard: bool,
+
     /// Print only errors
     #[arg(long)]
     quiet: bool,
@@ -90,7 +94,12 @@ pub fn run(args: Args) -> Result<Outcome> {
     let profile =
         args.profile.map(|file| Profile::new(&trainer, file.unwrap_or_else(|| run.trace()), recorder));
     let again = format!("shiftnet train --resume {}", run.path.display());
-    drive(trainer, &run, &Show { quiet: args.quiet, json: args.json, again }, profile)
+    drive(
+        trainer,
+        &run,
+        &Show { quiet: args.quiet, json: args.json, tensorboard: args.tensorboard, again },
+        profile,
+    )
 }
 
 /// Says something to people.
@@ -298,6 +307,8 @@ pub(super) struct Show {
     pub quiet: bool,
     /// As JSON, for programs.
     pub json: bool,
+    /// For TensorBoard too; a run that has files for it gets more without being asked.
+    pub tensorboard: bool,
     /// The command that continues the run after an interruption.
     pub again: String,
 }
@@ -313,6 +324,8 @@ pub(super) fn drive(
     interrupt::ends(trainer.interrupt());
     let first = trainer.progress().step;
     let epochs = trainer.settings().epochs;
+    let board = show.tensorboard || run.tensorboard().is_dir();
+    let mut board = board.then(|| TensorBoard::open(run, first)).transpose()?;
     let quiet = show.quiet || show.json;
     let mut progress = Progress::new(first, trainer.last_step(), trainer.steps_per_epoch(), epochs, quiet);
     let mut outcome = Outcome::Done;
@@ -322,6 +335,9 @@ pub(super) fn drive(
             && let Some(tables) = profile.take(matches!(event, Event::End { .. }))?
         {
             progress.say(&tables);
+        }
+        if let Some(board) = &mut board {
+            board.write(&event)?;
         }
         match (&event, show.json) {
             (Event::Step(step), true) if !step.logged => {}
