@@ -175,6 +175,10 @@ mod tests {
             ),
             (changed(|now| now.text = now.text.replace("'r'", "'q'")), "a run `r`"),
             (changed(|now| now.text += "init-from = 'x.pth'\n"), "`init-from` of run `r`"),
+            (
+                changed(|now| now.text += "init-from = 'run:q'\n[[run]]\nname = 'q'\n"),
+                "`init-from` of run `r`",
+            ),
         ] {
             let error = refused.expect_err(expected);
             assert!(error.contains(expected) && error.contains("out holds an experiment"), "{error}");

@@ -193,3 +193,37 @@ impl Setup {
 }
 
 const REMEDY: &str = "Choose the --arch, --shortcut, --method and --bits that the file was made with";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::Flags;
+
+    /// The tensors that a run begins with.
+    fn begun(more: &str) -> Tensors {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let run = RunDir::new(directory.path());
+        let flags =
+            format!("arch = 'resnet8'\nbatch-size = 1\nlimit = 1\nlimit-val = 1\nmax-steps = 0\n{more}");
+        let settings = toml::from_str::<Flags>(&flags).expect("valid TOML").resolve().expect("legal");
+        let setup = Setup::new(settings, Target::host()).expect("built-in images");
+        for event in setup.begin(Some(run.clone())).expect("a small network") {
+            event.expect("it runs");
+        }
+        checkpoint::read(&run.last()).expect("a checkpoint").0
+    }
+
+    #[test]
+    fn the_initial_scale_is_that_of_latents_alone() {
+        let (once, half) = (begun(""), begun("init-scale = 0.5"));
+        let mut latents = 0;
+        for (name, (_, values)) in &once {
+            // A power of two is exact.
+            let latent = name.contains(".weight_") && !name.starts_with(state::MOMENTUM);
+            let factor = if latent { 0.5 } else { 1.0 };
+            latents += usize::from(latent);
+            assert!(values.iter().zip(&half[name].1).all(|(a, b)| a * factor == *b), "{name}");
+        }
+        assert_eq!(latents, 8 * 4, "four latents of eight layers");
+    }
+}

@@ -76,12 +76,7 @@ fn killed_and_continued() {
     assert!(log.contains("A tiny experiment: 4 runs in ") && log.contains("run 4 of 4: full"), "{log}");
     assert!(stdout(&output).contains("A tiny experiment: 4 of 4 runs are finished"), "{}", stdout(&output));
     let mut child = command(&line(&file, &out)).spawn().expect("it starts");
-    let second = out.join("tuned/metrics.jsonl");
-    let began = Instant::now();
-    while !second.exists() {
-        assert!(began.elapsed() < Duration::from_secs(120), "the second run did not begin");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait_for(&out.join("tuned/metrics.jsonl"));
     child.kill().expect("it can be killed");
     assert!(!child.wait().expect("it ends").success(), "it was killed");
     assert!(!out.join("comparison.html").exists() && !out.join("s3-seed1").exists());
@@ -96,6 +91,8 @@ fn killed_and_continued() {
             assert!(got == want, "{run}/{name}");
         }
     }
+    let config = std::fs::read_to_string(out.join("tuned/config.toml")).expect("a run");
+    assert!(config.contains("init-from = ") && config.contains("s3-seed0/best.safetensors"), "{config}");
     let mut now = stamped(&out.join("s3-seed0"));
     now.retain(|(name, ..)| name != "report.html");
     assert!(now == first, "a finished run was touched");
@@ -106,6 +103,54 @@ fn killed_and_continued() {
     assert!(RUNS.map(|run| stamped(&out.join(run))).into_iter().eq(before), "a finished run was touched");
     compared(&out);
     refused(&file, &out);
+}
+
+/// Ctrl-C saves the run under way, begins no other, and says how to go on.
+#[test]
+#[cfg(unix)]
+fn interrupted() {
+    let directory = temporary();
+    let (file, out) = (tiny(directory.path()), directory.path().join("out"));
+    let child = command(&line(&file, &out)).spawn().expect("it starts");
+    wait_for(&out.join("tuned/metrics.jsonl"));
+    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(kill.expect("kill is there").success());
+    let output = child.wait_with_output().expect("it ends");
+    let log = stderr(&output);
+    assert_eq!(output.status.code(), Some(130), "{log}");
+    assert!(log.contains("interrupted: finishing this step"), "{log}");
+    assert!(!out.join("full").exists() && !out.join("comparison.html").exists(), "{log}");
+    let so_far = stdout(&succeed(&["report", text(&out)]));
+    assert!(so_far.contains(" of 4 runs are finished") && so_far.contains("n = 0 of 1"), "{so_far}");
+}
+
+/// A run that cannot go on is left, with its reason; what begins from it is left out, and the others are trained.
+#[test]
+fn a_run_that_fails() {
+    let directory = temporary();
+    let (file, out) = (tiny(directory.path()), directory.path().join("out"));
+    std::fs::write(&file, TINY.replace("seed = [0, 1]", "lr = 1e30")).expect("a small file");
+    for again in [false, true] {
+        let output = shiftnet(&line(&file, &out));
+        let log = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{log}");
+        for part in ["it failed: the loss is", "tuned: left out", "these runs failed: s3, tuned"] {
+            assert!(log.contains(part), "{part}: {log}");
+        }
+        assert_eq!(log.contains("failed.txt to have it go on"), again, "{log}");
+        assert!(stdout(&output).contains("1 of 3 runs are finished"), "{}", stdout(&output));
+    }
+    let html = std::fs::read_to_string(out.join("comparison.html")).expect("a page");
+    assert!(html.contains("failed after epoch 0 of 2: the loss is"));
+}
+
+/// Waits until a file is there, and fails after two minutes.
+fn wait_for(file: &Path) {
+    let began = Instant::now();
+    while !file.exists() {
+        assert!(began.elapsed() < Duration::from_secs(120), "{} did not come", file.display());
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// What the comparison says of the finished experiment.
@@ -227,7 +272,9 @@ fn report_of_two_runs() {
     let states: Vec<&Value> =
         json["runs"].as_array().expect("runs").iter().map(|run| &run["state"]).collect();
     assert_eq!(states, ["finished", "unfinished"]);
-    assert_eq!(json["differences"][0]["setting"], "method");
+    let differences = json["differences"].as_array().expect("differences");
+    let method = differences.iter().find(|d| d["setting"] == "method").expect("another method");
+    assert_eq!(method["values"], serde_json::json!(["s3", "fp32"]));
     let html = std::fs::read_to_string(directory.path().join("comparison.html")).expect("a page");
     for part in ["href=\"other/report.html\"", "unfinished: epoch 1 of 2", "href=\"copy/report.html\""] {
         assert!(html.contains(part), "{part}");

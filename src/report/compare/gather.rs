@@ -3,6 +3,7 @@
 use super::{Comparison, Difference, Entry, Far, Group, Measured, Row, Spread, Subject};
 use crate::error::Result;
 use crate::experiment::state;
+use crate::method::MethodName;
 use crate::report::metrics::Metrics;
 use crate::train::RunDir;
 use crate::train::run_dir::Config;
@@ -174,12 +175,16 @@ fn words(config: &Config) -> Vec<(String, String)> {
     let text = |value: toml::Value| match value {
         toml::Value::String(text) => text,
         // Settings are f32: their shortest form.
+        toml::Value::Float(number) if number != 0.0 && number.abs() < 1e-3 => format!("{:e}", number as f32),
         toml::Value::Float(number) => (number as f32).to_string(),
         value => value.to_string(),
     };
     let own =
         [("adapter".to_string(), config.adapter.name.clone()), ("shiftnet".into(), config.version.clone())];
-    let kept = table.into_iter().filter(|(name, _)| !["seed", "data", "init-from"].contains(&name.as_str()));
+    // Full precision has no bits.
+    let bits = config.settings.method != MethodName::Fp32;
+    let skipped = |name: &str| ["seed", "data", "init-from"].contains(&name) || (name == "bits" && !bits);
+    let kept = table.into_iter().filter(|(name, _)| !skipped(name));
     kept.map(|(name, value)| (name, text(value))).chain(own).collect()
 }
 

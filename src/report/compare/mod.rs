@@ -51,7 +51,7 @@ pub struct Spread {
 
 /// What is compared, each a number of a run or a spread of a group's; none where it was not measured. Accuracies are in
 /// percent; sparsity and flips are shares of the discrete weights.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Measured<T> {
     /// Of the last epoch, and of the best.
     pub val_top1: Option<T>,
@@ -61,6 +61,19 @@ pub struct Measured<T> {
     pub sparsity: Option<T>,
     /// A step, mean over the last epoch's.
     pub sign_flip_rate: Option<T>,
+}
+
+impl<T> Default for Measured<T> {
+    fn default() -> Self {
+        Measured {
+            val_top1: None,
+            val_top1_best: None,
+            val_top5: None,
+            val_loss: None,
+            sparsity: None,
+            sign_flip_rate: None,
+        }
+    }
 }
 
 impl<T: Copy> Measured<T> {

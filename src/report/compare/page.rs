@@ -122,7 +122,7 @@ fn curves(comparison: &Comparison) -> Vec<Figure> {
     };
     let all = [
         figure("Test top-1", "images right (%)", false, |p| p.val_top1),
-        figure("Training loss", "cross-entropy (nat)", true, |p| p.train_loss),
+        figure("Training loss", "cross-entropy (nat)", false, |p| p.train_loss),
         figure("Sign flips", "signs flipped a step (%)", true, |p| 100.0 * p.sign_flip_rate),
         figure("Sparsity", "weights that are 0 (%)", true, |p| 100.0 * p.sparsity),
     ];
@@ -298,8 +298,9 @@ mod tests {
             ["finished, 3 epochs", "unfinished: epoch 1 of 3", "unfinished: epoch 2 of 3", "not begun"]
         );
         let differs: Vec<&str> = comparison.differences.iter().map(|d| d.setting.as_str()).collect();
-        assert_eq!(differs, ["arch", "method"]);
-        assert_eq!(comparison.differences[1].values, ["s3", "fp32", ""]);
+        assert_eq!(differs, ["arch", "bits", "method"]);
+        assert_eq!(comparison.differences[1].values, ["3", "–", ""], "full precision has none");
+        assert_eq!(comparison.differences[2].values, ["s3", "fp32", ""]);
         let text = table::table(&comparison);
         for part in [
             "2 of 5 runs are finished",
