@@ -100,7 +100,7 @@ impl Experiment {
     fn check_keys(&self) -> Result<()> {
         let tables = self.runs.iter().enumerate().map(|(i, entry)| (self.place(i), &entry.settings));
         for (place, table) in std::iter::once(("[settings]".to_string(), &self.settings)).chain(tables) {
-            for key in table.keys().filter(|key| !is_setting(key)) {
+            if let Some(key) = table.keys().find(|key| !is_setting(key)) {
                 let known: Vec<String> = Flags::FIELDS.iter().map(|field| field.replace('_', "-")).collect();
                 return Err(self.wrong(format!(
                     "{place} has no setting `{key}`. Settings are called as the flags of `shiftnet train`: {}",

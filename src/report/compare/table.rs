@@ -3,8 +3,11 @@
 use super::{Comparison, Group, Spread};
 use crate::experiment::Published;
 
-/// The heads of the measured columns, and how their numbers are written.
-pub const COLUMNS: [(&str, fn(f64) -> String); 6] = [
+/// How the numbers of a column are written.
+pub type Write = fn(f64) -> String;
+
+/// The heads of the measured columns, in the order of [`super::Measured`].
+pub const COLUMNS: [(&str, Write); 6] = [
     ("top-1 %", percents),
     ("best top-1 %", percents),
     ("top-5 %", percents),
@@ -18,7 +21,7 @@ fn percents(value: f64) -> String {
 }
 
 /// `91.20 ± 0.11`, or the number where there is one only.
-pub fn spread(spread: Option<Spread>, write: fn(f64) -> String) -> String {
+pub fn spread(spread: Option<Spread>, write: Write) -> String {
     match spread {
         None => "–".into(),
         Some(Spread { mean, std: Some(std), .. }) => format!("{} ± {}", write(mean), write(std)),
