@@ -8,6 +8,7 @@ pub mod data;
 pub mod deploy;
 pub mod engine;
 pub mod error;
+pub mod experiment;
 pub mod gpu;
 pub mod kernels;
 pub mod method;

@@ -4,9 +4,11 @@ pub mod arith;
 pub mod bench;
 pub mod devices;
 pub mod eval;
+pub mod experiment;
 pub mod export;
 pub mod infer;
 pub mod inspect;
+pub mod interrupt;
 pub mod progress;
 pub mod report;
 pub mod train;
@@ -31,6 +33,8 @@ enum Command {
     Devices(devices::Args),
     /// Train a network
     Train(Box<train::Args>),
+    /// Train the networks of an experiment, and compare them
+    Experiment(experiment::Args),
     /// Measure loss and accuracy of a run or a weight file
     Eval(eval::Args),
     /// Name what images show, with a packed model
@@ -39,7 +43,7 @@ enum Command {
     Export(export::Args),
     /// Show what is inside a run or a weight file
     Inspect(inspect::Args),
-    /// Write a run's report.html
+    /// Write a run's report.html, or compare several runs
     Report(report::Args),
     /// Measure kernels, training steps and inference
     Bench(bench::Args),
@@ -51,6 +55,8 @@ pub enum Outcome {
     Done,
     /// `bench --compare` found something slower: exit code 1.
     Slower,
+    /// Runs of an experiment failed, and it said which: exit code 1.
+    Failed,
     /// By Ctrl-C, with everything saved: exit code 130.
     Interrupted,
 }
@@ -83,6 +89,7 @@ pub fn run() -> ExitCode {
     let result = match cli.command {
         Some(Command::Devices(args)) => devices::run(&args),
         Some(Command::Train(args)) => train::run(*args),
+        Some(Command::Experiment(args)) => experiment::run(&args),
         Some(Command::Eval(args)) => eval::run(&args),
         Some(Command::Infer(args)) => infer::run(&args),
         Some(Command::Export(args)) => export::run(&args),
@@ -96,7 +103,7 @@ pub fn run() -> ExitCode {
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::Slower) => ExitCode::from(1),
+        Ok(Outcome::Slower | Outcome::Failed) => ExitCode::from(1),
         Ok(Outcome::Interrupted) => ExitCode::from(130),
         // The reader of our output has gone; there is nobody to tell.
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,

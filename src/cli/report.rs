@@ -1,15 +1,20 @@
 //! `shiftnet report`
 
+use super::progress::eprintln_lossy;
 use super::{Outcome, print};
-use crate::error::Result;
-use crate::report;
-use std::path::PathBuf;
+use crate::error::{Error, Result};
+use crate::report::{self, compare};
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A run's directory
-    #[arg(value_name = "RUN")]
-    path: PathBuf,
+    /// A run's directory, or an experiment's, or several runs to compare
+    #[arg(value_name = "RUN", required = true)]
+    paths: Vec<PathBuf>,
+
+    /// Where the comparison goes [default: the experiment's directory, or the one that holds the runs]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
 
     /// A part of an adapter's name, its index, or host: what evaluates the sample images
     #[arg(long, value_name = "NAME|INDEX|host")]
@@ -17,7 +22,40 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<Outcome> {
-    let path = report::write(&args.path, args.adapter.as_deref())?;
-    print(&format!("wrote {}", path.display()))?;
+    let adapter = args.adapter.as_deref();
+    if let [path] = &args.paths[..] {
+        if let Some((subject, entries)) = compare::experiment(path)? {
+            let out = args.out.clone().unwrap_or_else(|| path.clone());
+            return comparison(subject, &entries, &out, adapter);
+        }
+        if args.out.is_some() {
+            return Err(Error::Usage(
+                "--out is where a comparison of several runs goes; this is one run".into(),
+            ));
+        }
+        let path = report::write(path, adapter)?;
+        print(&format!("wrote {}", path.display()))?;
+        return Ok(Outcome::Done);
+    }
+    let entries = compare::runs(&args.paths)?;
+    let out = args.out.clone().unwrap_or_else(|| compare::common(&args.paths));
+    let subject = compare::Subject { title: format!("{} runs", entries.len()), ..Default::default() };
+    comparison(subject, &entries, &out, adapter)
+}
+
+/// Writes the comparison, with the runs' own reports, and prints it.
+pub(super) fn comparison(
+    subject: compare::Subject,
+    entries: &[compare::Entry],
+    out: &Path,
+    adapter: Option<&str>,
+) -> Result<Outcome> {
+    for missing in compare::own_reports(entries, adapter) {
+        eprintln_lossy(&format!("warning: {missing}"));
+    }
+    let comparison = compare::write(subject, entries, out)?;
+    print(compare::table(&comparison).trim_end())?;
+    print(&format!("wrote {}", out.join("comparison.html").display()))?;
+    print(&format!("wrote {}", out.join("comparison.json").display()))?;
     Ok(Outcome::Done)
 }

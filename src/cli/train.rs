@@ -1,7 +1,7 @@
 //! `shiftnet train`
 
 use super::progress::{Progress, eprintln_lossy, human};
-use super::{Outcome, print, print_json};
+use super::{Outcome, interrupt, print, print_json};
 use crate::bench::profile;
 use crate::engine::Target;
 use crate::engine::profiled::Recorder;
@@ -9,9 +9,8 @@ use crate::error::{Error, Result};
 use crate::gpu::AdapterInfo;
 use crate::kernels::choose::Choices;
 use crate::train::checkpoint::write_file;
-use crate::train::{Event, Flags, RunDir, Settings, Setup, Trainer};
+use crate::train::{Event, Flags, RunDir, Settings, Setup, TensorBoard, Trainer};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -63,6 +62,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     profile: Option<Option<PathBuf>>,
 
+    /// Write TensorBoard's event files too, to tensorboard/ in the run's directory. A resumed run goes on with its own
+    #[arg(long)]
+    tensorboard: bool,
+
     /// Print only errors
     #[arg(long)]
     quiet: bool,
@@ -90,7 +93,13 @@ pub fn run(args: Args) -> Result<Outcome> {
     let Some((trainer, run)) = trainer else { return Ok(Outcome::Done) };
     let profile =
         args.profile.map(|file| Profile::new(&trainer, file.unwrap_or_else(|| run.trace()), recorder));
-    drive(trainer, &run, args.quiet, args.json, profile)
+    let again = format!("shiftnet train --resume {}", run.path.display());
+    drive(
+        trainer,
+        &run,
+        &Show { quiet: args.quiet, json: args.json, tensorboard: args.tensorboard, again },
+        profile,
+    )
 }
 
 /// Says something to people.
@@ -227,23 +236,8 @@ fn extended(args: &Args, own: Settings) -> Result<Settings> {
 
 /// What runs, on what.
 fn announce(args: &Args, setup: &Setup) {
-    let settings = &setup.settings;
-    let method = settings.weight_method().map_or_else(|_| String::new(), |m| m.to_string());
     say(args, &format!("adapter {} (`shiftnet devices` lists the others)", setup.target.info()));
-    say(
-        args,
-        &format!(
-            "{} shortcut {}, {method}, {} parameters; {}: {} training and {} test images, batch {}, {} steps an epoch",
-            settings.arch,
-            format!("{:?}", settings.shortcut).to_uppercase(),
-            setup.network.store.parameters(),
-            format!("{:?}", settings.dataset).to_lowercase(),
-            setup.train.len(),
-            setup.test.len(),
-            settings.batch_size,
-            setup.steps_per_epoch()
-        ),
-    );
+    say(args, &described(setup));
     for note in &setup.source.notes {
         say(args, &format!("note: {note}"));
     }
@@ -255,6 +249,23 @@ fn announce(args: &Args, setup: &Setup) {
     }
 }
 
+/// The network and its data, in a line.
+pub(super) fn described(setup: &Setup) -> String {
+    let settings = &setup.settings;
+    let method = settings.weight_method().map_or_else(|_| String::new(), |m| m.to_string());
+    format!(
+        "{} shortcut {}, {method}, {} parameters; {}: {} training and {} test images, batch {}, {} steps an epoch",
+        settings.arch,
+        format!("{:?}", settings.shortcut).to_uppercase(),
+        setup.network.store.parameters(),
+        format!("{:?}", settings.dataset).to_lowercase(),
+        setup.train.len(),
+        setup.test.len(),
+        settings.batch_size,
+        setup.steps_per_epoch()
+    )
+}
+
 /// What to add where another variant was asked for.
 fn unmet(args: &Args, variant: &str) -> &'static str {
     let asked = args.variant.as_deref();
@@ -263,7 +274,7 @@ fn unmet(args: &Args, variant: &str) -> &'static str {
 }
 
 /// What `--profile` asks for.
-struct Profile {
+pub(super) struct Profile {
     recorder: Recorder,
     adapter: AdapterInfo,
     file: PathBuf,
@@ -291,30 +302,32 @@ impl Profile {
     }
 }
 
+/// What shows a run's events.
+pub(super) struct Show {
+    pub quiet: bool,
+    /// As JSON, for programs.
+    pub json: bool,
+    /// For TensorBoard too; a run that has files for it gets more without being asked.
+    pub tensorboard: bool,
+    /// The command that continues the run after an interruption.
+    pub again: String,
+}
+
 /// Consumes the run's events until it ends. A second Ctrl-C ends the program at once.
-fn drive(
+pub(super) fn drive(
     trainer: Trainer,
     run: &RunDir,
-    quiet: bool,
-    json: bool,
+    show: &Show,
     profile: Option<Profile>,
 ) -> Result<Outcome> {
     let began = std::time::Instant::now();
-    let interrupt = trainer.interrupt();
-    static TWICE: AtomicBool = AtomicBool::new(false);
-    let handler = move || {
-        if TWICE.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        eprintln_lossy("interrupted: finishing this step and saving; again to stop at once");
-        interrupt.store(true, Ordering::Relaxed);
-    };
-    // A handler that is set already belongs to a program that uses this as a library.
-    let _ = ctrlc::set_handler(handler);
+    interrupt::ends(trainer.interrupt());
     let first = trainer.progress().step;
     let epochs = trainer.settings().epochs;
-    let mut progress =
-        Progress::new(first, trainer.last_step(), trainer.steps_per_epoch(), epochs, quiet || json);
+    let board = show.tensorboard || run.tensorboard().is_dir();
+    let mut board = board.then(|| TensorBoard::open(run, first)).transpose()?;
+    let quiet = show.quiet || show.json;
+    let mut progress = Progress::new(first, trainer.last_step(), trainer.steps_per_epoch(), epochs, quiet);
     let mut outcome = Outcome::Done;
     for event in trainer {
         let event = event?;
@@ -323,7 +336,10 @@ fn drive(
         {
             progress.say(&tables);
         }
-        match (&event, json) {
+        if let Some(board) = &mut board {
+            board.write(&event)?;
+        }
+        match (&event, show.json) {
             (Event::Step(step), true) if !step.logged => {}
             (_, true) => print_json(&event)?,
             (_, false) => progress.show(&event),
@@ -333,7 +349,7 @@ fn drive(
             let path = run.path.display();
             if interrupted {
                 outcome = Outcome::Interrupted;
-                progress.say(&format!("saved at step {step}; continue with: shiftnet train --resume {path}"));
+                progress.say(&format!("saved at step {step}; continue with: {}", show.again));
             } else {
                 progress.say(&format!("done in {time}: {path}; look at it with: shiftnet report {path}"));
             }

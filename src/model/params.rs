@@ -103,14 +103,21 @@ impl Tensor {
         disk
     }
 
-    /// The initial values, in the order on disk. `number` tells the tensors of a network apart.
-    pub fn initial_values(&self, family: &dyn Family, init: InitName, seed: u64, number: u32) -> Vec<f32> {
+    /// The initial values, in the order on disk; `scale` multiplies the sigma of latents. `number` tells the tensors of a
+    /// network apart.
+    pub fn initial_values(
+        &self,
+        family: &dyn Family,
+        (init, scale): (InitName, f32),
+        seed: u64,
+        number: u32,
+    ) -> Vec<f32> {
         let mut draws = Draws::new(seed, Stream::Init, number, 0);
         let mut value = || match self.initial {
             Initial::Constant(value) => value,
             Initial::Normal(sigma) => sigma * draws.normal(),
             Initial::Uniform(bound) => draws.range(-bound, bound),
-            Initial::Latent { plane, sigma } => family.initial(plane, init, sigma, &mut draws),
+            Initial::Latent { plane, sigma } => family.initial(plane, init, scale * sigma, &mut draws),
         };
         (0..self.len()).map(|_| value()).collect()
     }

@@ -98,6 +98,11 @@ fn scatter(engine: &mut dyn Engine, tensor: &Tensor, place: &[View], values: &[f
 
 /// The initial tensors of a network for a seed. Momenta are absent: they begin at 0.
 pub fn initial(network: &Network, init: method::InitName, seed: u64) -> Tensors {
+    initial_scaled(network, (init, 1.0), seed)
+}
+
+/// [`initial`], with the standard deviation of latents multiplied.
+pub fn initial_scaled(network: &Network, init: (method::InitName, f32), seed: u64) -> Tensors {
     let family = network.options.method.family();
     let value = |(number, tensor): (usize, &Tensor)| {
         let values = tensor.initial_values(family.as_ref(), init, seed, number as u32);

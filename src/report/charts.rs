@@ -16,6 +16,7 @@ pub struct Figure {
     pub svg: String,
 }
 
+const STEP: &str = "step";
 const TRAIN: Ink = Ink::Series(0);
 const TEST: Ink = Ink::Series(1);
 const TEST_TOP5: Ink = Ink::Series(2);
@@ -105,7 +106,11 @@ fn loss(metrics: &Metrics) -> Option<Figure> {
         high = high.min(cut);
     }
     let (label, y_range) = ("Loss over steps", range_of([0.0, high].into_iter(), true));
-    figure("Loss", &keys, LineChart { label, y_unit: "cross-entropy (nat)", y_range, lines, mark: None })
+    figure(
+        "Loss",
+        &keys,
+        LineChart { label, x_unit: STEP, y_unit: "cross-entropy (nat)", y_range, lines, mark: None },
+    )
 }
 
 fn accuracy(metrics: &Metrics) -> Option<Figure> {
@@ -131,7 +136,14 @@ fn accuracy(metrics: &Metrics) -> Option<Figure> {
     figure(
         "Accuracy",
         &keys,
-        LineChart { label: "Accuracy over steps", y_unit: "images right (%)", y_range, lines, mark },
+        LineChart {
+            label: "Accuracy over steps",
+            x_unit: STEP,
+            y_unit: "images right (%)",
+            y_range,
+            lines,
+            mark,
+        },
     )
 }
 
@@ -147,7 +159,14 @@ fn learning_rate(metrics: &Metrics) -> Option<Figure> {
     figure(
         "Learning rate",
         &[],
-        LineChart { label: "Learning rate over steps", y_unit: "learning rate", y_range, lines, mark: None },
+        LineChart {
+            label: "Learning rate over steps",
+            x_unit: STEP,
+            y_unit: "learning rate",
+            y_range,
+            lines,
+            mark: None,
+        },
     )
 }
 
@@ -158,7 +177,14 @@ fn speed(metrics: &Metrics) -> Option<Figure> {
     figure(
         "Speed",
         &[],
-        LineChart { label: "Training images a second", y_unit: "images/s", y_range, lines, mark: None },
+        LineChart {
+            label: "Training images a second",
+            x_unit: STEP,
+            y_unit: "images/s",
+            y_range,
+            lines,
+            mark: None,
+        },
     )
 }
 
@@ -184,11 +210,11 @@ fn by_layer(
     let y_range = range_of(lines.iter().flat_map(|l| &l.points).map(|p| p.1), true);
     // The first layers move most: they are drawn last.
     lines.reverse();
-    let svg = LineChart { label: title, y_unit, y_range, lines, mark: None }.draw();
+    let svg = LineChart { label: title, x_unit: STEP, y_unit, y_range, lines, mark: None }.draw();
     Figure { title, legend: depth_legend(names), svg }
 }
 
-fn figure(title: &'static str, keys: &[(Ink, String)], chart: LineChart) -> Option<Figure> {
+pub(super) fn figure(title: &'static str, keys: &[(Ink, String)], chart: LineChart) -> Option<Figure> {
     let empty = chart.lines.iter().all(|line| line.points.iter().all(|p| !p.1.is_finite()));
     (!empty).then(|| Figure { title, legend: legend(keys), svg: chart.draw() })
 }
@@ -211,7 +237,7 @@ fn measured(points: &[(f64, f64)], ink: Ink) -> Vec<Line> {
 }
 
 /// At most [`POINTS`] points: means of neighbours.
-fn averaged(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+pub(super) fn averaged(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let finite: Vec<_> = points.iter().copied().filter(|p| p.1.is_finite()).collect();
     let mean = |group: &[(f64, f64)]| {
         let (x, y) = group.iter().fold((0.0, 0.0), |(x, y), p| (x + p.0, y + p.1));
@@ -231,7 +257,7 @@ fn smooth(points: &[(f64, f64)], span: f64) -> Vec<(f64, f64)> {
     points.iter().filter(|p| p.1.is_finite()).map(&mut next).collect()
 }
 
-fn legend(keys: &[(Ink, String)]) -> String {
+pub(super) fn legend(keys: &[(Ink, String)]) -> String {
     keys.iter().fold(String::new(), |mut html, (ink, name)| {
         let (colour, name) = (ink.variable(), escape(name));
         write!(html, "<span><i style=\"background:var({colour})\"></i>{name}</span>").expect(INFALLIBLE);

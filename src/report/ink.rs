@@ -14,6 +14,8 @@ pub enum Ink {
     Layer(u8),
     /// Weights by size: 0 for zero, then ±1, ±2, ±4 ...
     Size(u8),
+    /// A group of runs that are compared.
+    Group(u8),
 }
 
 impl Ink {
@@ -25,6 +27,7 @@ impl Ink {
             Ink::Series(n) => (2, n),
             Ink::Layer(n) => (3, n),
             Ink::Size(n) => (4, n),
+            Ink::Group(n) => (5, n),
         };
         RGBColor(0xAB, kind, number)
     }
@@ -37,6 +40,7 @@ impl Ink {
             Ink::Series(n) => format!("--series{n}"),
             Ink::Layer(n) => format!("--layer{n}"),
             Ink::Size(n) => format!("--size{n}"),
+            Ink::Group(n) => format!("--group{n}"),
         }
     }
 
@@ -48,6 +52,7 @@ impl Ink {
             (0xAB, 2, n) => Some(Ink::Series(n)),
             (0xAB, 3, n) => Some(Ink::Layer(n)),
             (0xAB, 4, n) => Some(Ink::Size(n)),
+            (0xAB, 5, n) => Some(Ink::Group(n)),
             _ => None,
         }
     }
@@ -113,6 +118,23 @@ pub fn scales(layers: usize, sizes: usize) -> [String; 2] {
     })
 }
 
+/// Colours that are told apart at a glance, by the colour-blind too as far as eight can be.
+const GROUPS: [[&str; 8]; 2] = [
+    ["#0072b2", "#d55e00", "#009e73", "#b8498a", "#6b4fb0", "#8a6d00", "#1c232b", "#3aa6dd"],
+    ["#56b4e9", "#f5934e", "#2fc69a", "#e58fc0", "#ab94f5", "#d9c04a", "#e6eaee", "#2f86c4"],
+];
+
+/// The style sheet's variables for `groups` groups of runs: light, dark. More than there are colours for lie on a scale.
+pub fn groups(groups: usize) -> [String; 2] {
+    [0, 1].map(|theme| {
+        let colour = |i: usize| match groups <= GROUPS[theme].len() {
+            true => GROUPS[theme][i].to_string(),
+            false => mixed(&DEPTH[theme], i as f64 / (groups - 1) as f64),
+        };
+        (0..groups).map(|i| format!("{}:{};", Ink::Group(i as u8).variable(), colour(i))).collect()
+    })
+}
+
 const INFALLIBLE: &str = "a string takes everything";
 
 #[cfg(test)]
@@ -121,7 +143,7 @@ mod tests {
 
     #[test]
     fn keys_become_variables() {
-        let inks = [Ink::Text, Ink::Grid, Ink::Series(2), Ink::Layer(17), Ink::Size(0)];
+        let inks = [Ink::Text, Ink::Grid, Ink::Series(2), Ink::Layer(17), Ink::Size(0), Ink::Group(3)];
         for ink in inks {
             let RGBColor(r, g, b) = ink.key();
             let drawing = format!("<a stroke=\"none\" fill=\"#{r:02X}{g:02X}{b:02X}\"/><b/>");
@@ -144,5 +166,17 @@ mod tests {
         // A single layer, ternary weights, none at all.
         assert_eq!(scales(1, 2)[0], "--layer0:#3b2a86;--size1:#8fc4e8;");
         assert_eq!(scales(0, 0), [String::new(), String::new()]);
+    }
+
+    #[test]
+    fn groups_have_colours_of_their_own() {
+        assert_eq!(groups(2)[0], "--group0:#0072b2;--group1:#d55e00;");
+        for count in [8, 9, 30] {
+            for theme in groups(count) {
+                let colours: std::collections::BTreeSet<&str> =
+                    theme.split_terminator(';').filter_map(|v| v.split_once(':')).map(|(_, c)| c).collect();
+                assert_eq!(colours.len(), count, "{theme}");
+            }
+        }
     }
 }

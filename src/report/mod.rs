@@ -1,6 +1,8 @@
-//! A run's report: one self-contained HTML file, with its curves, its weights and some test images.
+//! Reports, each one self-contained HTML file: a run's, with its curves, its weights and some test images; and a comparison
+//! of many runs.
 
 mod charts;
+pub mod compare;
 mod ink;
 mod metrics;
 mod page;
@@ -62,6 +64,14 @@ pub fn write(directory: &Path, adapter: Option<&str>) -> Result<PathBuf> {
     let path = directory.join("report.html");
     write_file(&path, page::render(&report).as_bytes())?;
     Ok(path)
+}
+
+/// Whether the run in `directory` has a report that is newer than what it is of.
+pub fn is_up_to_date(directory: &Path) -> bool {
+    let time = |path: PathBuf| std::fs::metadata(path).and_then(|file| file.modified()).ok();
+    let run = RunDir::new(directory);
+    let Some(report) = time(directory.join("report.html")) else { return false };
+    [run.metrics(), run.best(), run.last()].into_iter().filter_map(time).all(|time| time <= report)
 }
 
 impl Report {

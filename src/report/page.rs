@@ -31,7 +31,6 @@ pub fn render(report: &Report) -> String {
     let (layers, sizes) =
         metrics.final_weights().map_or((0, 0), |(all, layers)| (layers.len(), all.shift_histogram.len() + 1));
     let [light, dark] = ink::scales(layers, sizes);
-    let title = escape(&report.title());
     let sections = [
         head(report),
         section("Training", figures(&charts::curves(metrics))),
@@ -39,17 +38,22 @@ pub fn render(report: &Report) -> String {
         section("Test images", samples(&report.samples)),
         section("Configuration", configuration(report)),
     ];
+    document(&report.title(), [&light, &dark], &sections.concat())
+}
+
+/// A self-contained page: `body` in the style of all, with further variables by day and by night.
+pub fn document(title: &str, [light, dark]: [&str; 2], body: &str) -> String {
+    let title = escape(title);
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>{title}</title>\n<style>\n{STYLE}:root {{ {light} }}\n\
-         @media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n</style>\n</head>\n<body>\n{}</body>\n</html>\n",
-        sections.concat()
+         @media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n</style>\n</head>\n<body>\n{body}</body>\n</html>\n",
     )
 }
 
 /// A section, unless it would be empty.
-fn section(title: &str, body: String) -> String {
+pub fn section(title: &str, body: String) -> String {
     if body.is_empty() { body } else { format!("<section>\n<h2>{title}</h2>\n{body}</section>\n") }
 }
 
@@ -147,7 +151,8 @@ fn bytes(count: usize) -> String {
     }
 }
 
-fn figures(figures: &[Figure]) -> String {
+/// Charts beside each other.
+pub fn figures(figures: &[Figure]) -> String {
     if figures.is_empty() {
         return String::new();
     }
@@ -240,7 +245,7 @@ fn configuration(report: &Report) -> String {
 const INFALLIBLE: &str = "a string takes everything";
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::super::samples::Sample;
     use super::*;
     use crate::gpu::AdapterInfo;
@@ -261,7 +266,7 @@ mod tests {
     }
 
     /// Elements are closed in the order in which they were opened.
-    fn assert_balanced(html: &str) {
+    pub fn assert_balanced(html: &str) {
         const VOID: [&str; 4] = ["meta", "img", "br", "!DOCTYPE"];
         let mut open = Vec::new();
         for tag in html.split('<').skip(1).filter_map(|part| part.split_once('>')).map(|(tag, _)| tag) {

@@ -23,11 +23,12 @@ pub struct Line {
     pub dots: bool,
 }
 
-/// Lines over the steps of a run.
+/// Lines over the steps or the epochs of runs.
 #[derive(Clone, Debug)]
 pub struct LineChart<'a> {
     /// What it shows, for those who cannot see it.
     pub label: &'a str,
+    pub x_unit: &'a str,
     pub y_unit: &'a str,
     pub y_range: Range<f64>,
     pub lines: Vec<Line>,
@@ -199,7 +200,7 @@ impl LineChart<'_> {
         let last = self.lines.iter().flat_map(|l| &l.points).map(|p| p.0).fold(1.0, f64::max);
         let mut chart = frame(area, NUMBERS, Axis::counts(last), Axis::numbers(self.y_range.clone(), 5));
         let mut style = chart.configure_mesh();
-        mesh(&mut style).disable_x_mesh().x_desc("step").y_desc(self.y_unit).draw().expect(INFALLIBLE);
+        mesh(&mut style).disable_x_mesh().x_desc(self.x_unit).y_desc(self.y_unit).draw().expect(INFALLIBLE);
         self.lines.iter().for_each(|line| curve(&mut chart, line, &self.y_range));
         if let Some((point, ink)) = self.mark {
             let ring = Circle::new(point, fine(5.0), ink.key().stroke_width(fine(1.5)));
@@ -342,7 +343,14 @@ mod tests {
 
     fn chart(points: Vec<(f64, f64)>) -> String {
         let lines = vec![Line { points, ink: Ink::Series(1), opacity: 1.0, width: 2.0, dots: true }];
-        let chart = LineChart { label: "a < b", y_unit: "loss", y_range: 0.0..4.0, lines, mark: None };
+        let chart = LineChart {
+            label: "a < b",
+            x_unit: "step",
+            y_unit: "loss",
+            y_range: 0.0..4.0,
+            lines,
+            mark: None,
+        };
         chart.draw()
     }
 

@@ -8,6 +8,7 @@ pub mod run_dir;
 pub mod schedule;
 pub mod settings;
 pub mod setup;
+pub mod tensorboard;
 pub mod trained;
 pub mod trainer;
 #[cfg(test)]
@@ -17,5 +18,6 @@ pub use events::Event;
 pub use run_dir::RunDir;
 pub use settings::{Flags, Settings};
 pub use setup::Setup;
+pub use tensorboard::TensorBoard;
 pub use trained::{Stated, Trained};
 pub use trainer::Trainer;

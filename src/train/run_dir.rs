@@ -3,6 +3,7 @@
 use super::checkpoint::write_file;
 use super::events::Event;
 use super::settings::Settings;
+use super::tensorboard;
 use crate::error::{Error, Result};
 use crate::gpu::AdapterInfo;
 use crate::kernels::choose::Chosen;
@@ -44,6 +45,11 @@ impl RunDir {
         self.path.join("metrics.jsonl")
     }
 
+    /// Where TensorBoard's event files go.
+    pub fn tensorboard(&self) -> PathBuf {
+        self.path.join("tensorboard")
+    }
+
     /// Where `train --profile` writes its trace.
     pub fn trace(&self) -> PathBuf {
         self.path.join("profile.json")
@@ -72,7 +78,8 @@ impl RunDir {
                     self.path.display()
                 )));
             }
-            for path in [self.last(), self.best(), self.metrics(), self.trace(), self.config_path()] {
+            let own = [self.last(), self.best(), self.metrics(), self.trace(), self.config_path()];
+            for path in own.into_iter().chain(tensorboard::event_files(&self.tensorboard())?) {
                 match std::fs::remove_file(&path) {
                     Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                         return Err(Error::io("remove", path, e));
@@ -80,6 +87,8 @@ impl RunDir {
                     _ => {}
                 }
             }
+            // Where a user keeps something else there, it stays.
+            let _ = std::fs::remove_dir(self.tensorboard());
         }
         std::fs::create_dir_all(&self.path).map_err(|e| Error::io("create", &self.path, e))?;
         self.write_config(config).inspect_err(|_| {

@@ -45,6 +45,9 @@ macro_rules! settings {
         }
 
         impl Flags {
+            /// The settings' names, with underscores, in the order of the help.
+            pub const FIELDS: &[&str] = &[$(stringify!($name)),*];
+
             /// These settings, and those of `other` where these are silent.
             pub fn or(self, other: Flags) -> Flags {
                 Flags { $($name: self.$name.or(other.$name)),* }
@@ -99,6 +102,9 @@ settings! {
     alpha: f32,
     /// How the latents of s3 and denseshift begin: dense, every weight ±1, or normal
     init: InitName,
+    /// Multiply the standard deviation of the latents' initial values [default: 1]
+    #[arg(value_name = "F", allow_negative_numbers = true)]
+    init_scale: f32,
     /// Begin from these weights
     #[arg(value_name = "FILE")]
     init_from: PathBuf,
@@ -174,6 +180,7 @@ impl Flags {
             wd: flags.wd.unwrap_or(1e-4),
             alpha: flags.alpha.unwrap_or(1e-5),
             init: flags.init.unwrap_or_default(),
+            init_scale: flags.init_scale.unwrap_or(1.0),
             init_from: flags.init_from,
             seed: flags.seed.unwrap_or(0),
             augment: flags.augment.unwrap_or_default(),
@@ -213,6 +220,9 @@ pub struct Settings {
     pub wd: f32,
     pub alpha: f32,
     pub init: InitName,
+    /// 1 is not written, so that runs from before it was a setting can go on.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub init_scale: f32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init_from: Option<PathBuf>,
     pub seed: u64,
@@ -225,6 +235,14 @@ pub struct Settings {
     pub log_every: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_every: Option<u64>,
+}
+
+fn one() -> f32 {
+    1.0
+}
+
+fn is_one(value: &f32) -> bool {
+    *value == 1.0
 }
 
 impl Settings {
@@ -264,6 +282,9 @@ impl Settings {
         }
         if !(self.lr > 0.0 && self.lr.is_finite()) {
             return Err(Error::setting("--lr", self.lr, "a positive number"));
+        }
+        if !(self.init_scale > 0.0 && self.init_scale.is_finite()) {
+            return Err(Error::setting("--init-scale", self.init_scale, "a positive number"));
         }
         if !(0.0..1.0).contains(&self.momentum) {
             return Err(Error::setting("--momentum", self.momentum, "in 0 to 1, without 1"));
@@ -330,6 +351,7 @@ mod tests {
             ("batch-size = 0", "--batch-size"),
             ("lr = -0.1", "--lr"),
             ("lr = nan", "--lr"),
+            ("init-scale = 0", "--init-scale"),
             ("momentum = 1.0", "--momentum"),
             ("wd = inf", "--wd"),
             ("batch-size = 10\naccumulate = 3", "--accumulate"),

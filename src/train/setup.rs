@@ -97,7 +97,10 @@ impl Setup {
     /// A trainer at step 0, from the seed or from `--init-from`.
     pub fn begin(self, run: Option<RunDir>) -> Result<Trainer> {
         let tensors = match &self.settings.init_from {
-            None => state::initial(&self.network, self.settings.init, self.settings.seed),
+            None => {
+                let Settings { init, init_scale, seed, .. } = self.settings;
+                state::initial_scaled(&self.network, (init, init_scale), seed)
+            }
             Some(path) => self.initial_from(path)?,
         };
         let mut progress =
@@ -144,9 +147,10 @@ impl Setup {
 
     /// The setting that differs from those of a checkpoint, if any. The number of epochs may grow.
     fn changed_since(&self, progress: &Progress) -> Option<String> {
-        let now = self.settings.identity();
-        let differs = |name: &&String| *name != "epochs" && progress.settings.get(name) != now.get(name);
-        now.as_object()?.keys().find(differs).cloned()
+        let (now, then) = (self.settings.identity(), &progress.settings);
+        let differs = |name: &&String| *name != "epochs" && then.get(name) != now.get(name);
+        // What only one of them has differs too.
+        now.as_object()?.keys().chain(then.as_object()?.keys()).find(differs).cloned()
     }
 
     fn initial_from(&self, path: &Path) -> Result<Tensors> {
@@ -200,3 +204,37 @@ impl Setup {
 }
 
 const REMEDY: &str = "Choose the --arch, --shortcut, --method and --bits that the file was made with";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::Flags;
+
+    /// The tensors that a run begins with.
+    fn begun(more: &str) -> Tensors {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let run = RunDir::new(directory.path());
+        let flags =
+            format!("arch = 'resnet8'\nbatch-size = 1\nlimit = 1\nlimit-val = 1\nmax-steps = 0\n{more}");
+        let settings = toml::from_str::<Flags>(&flags).expect("valid TOML").resolve().expect("legal");
+        let setup = Setup::new(settings, Target::host()).expect("built-in images");
+        for event in setup.begin(Some(run.clone())).expect("a small network") {
+            event.expect("it runs");
+        }
+        checkpoint::read(&run.last()).expect("a checkpoint").0
+    }
+
+    #[test]
+    fn the_initial_scale_is_that_of_latents_alone() {
+        let (once, half) = (begun(""), begun("init-scale = 0.5"));
+        let mut latents = 0;
+        for (name, (_, values)) in &once {
+            // A power of two is exact.
+            let latent = name.contains(".weight_") && !name.starts_with(state::MOMENTUM);
+            let factor = if latent { 0.5 } else { 1.0 };
+            latents += usize::from(latent);
+            assert!(values.iter().zip(&half[name].1).all(|(a, b)| a * factor == *b), "{name}");
+        }
+        assert_eq!(latents, 8 * 4, "four latents of eight layers");
+    }
+}

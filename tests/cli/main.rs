@@ -8,8 +8,10 @@ mod checkpoints;
 mod commands;
 mod deploy;
 mod errors;
+mod experiment;
 mod places;
 mod stops;
+mod tensorboard;
 mod variants;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,65 @@
+//! How far a run of an experiment is, by the files in its directory.
+
+use crate::error::{Error, Result};
+use crate::train::checkpoint::{self, write_file};
+use crate::train::run_dir::Config;
+use crate::train::{RunDir, Settings};
+use std::path::PathBuf;
+
+/// How far a run is.
+pub enum State {
+    /// Nothing is there.
+    New,
+    /// It can go on as `Config` says.
+    Begun(Box<Config>),
+    Finished {
+        steps: u64,
+        epochs: u64,
+    },
+    /// It ended by itself, for this reason, and would again.
+    Failed(String),
+}
+
+impl State {
+    /// The state of the run in `run`, which has to be of `settings`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where another run is there; those of its files.
+    pub fn of(run: &RunDir, settings: &Settings) -> Result<State> {
+        if !run.holds_a_run() {
+            return Ok(State::New);
+        }
+        let config = run.config()?;
+        let (now, then) = (settings.identity(), config.settings.identity());
+        let keys =
+            |value: &serde_json::Value| value.as_object().map(|map| map.keys().cloned().collect::<Vec<_>>());
+        let names = [&now, &then].into_iter().filter_map(keys).flatten().collect::<Vec<_>>();
+        if let Some(name) = names.iter().find(|name| now.get(name.as_str()) != then.get(name.as_str())) {
+            return Err(Error::Usage(format!(
+                "{} holds a run with another {name} than the experiment's: move it away, or choose another --out",
+                run.path.display()
+            )));
+        }
+        if let Ok(reason) = std::fs::read_to_string(failure(run)) {
+            return Ok(State::Failed(reason.trim().into()));
+        }
+        if run.last().exists() {
+            let (_, progress) = checkpoint::read(&run.last())?;
+            let enough = settings.max_steps.is_some_and(|most| progress.step >= most);
+            if enough || progress.epoch >= settings.epochs {
+                return Ok(State::Finished { steps: progress.step, epochs: progress.epoch });
+            }
+        }
+        Ok(State::Begun(Box::new(config)))
+    }
+}
+
+/// Notes that a run cannot end, for the next start.
+pub fn fail(run: &RunDir, reason: &Error) -> Result<()> {
+    write_file(&failure(run), format!("{reason}\n").as_bytes())
+}
+
+/// The file that says why a run failed.
+pub fn failure(run: &RunDir) -> PathBuf {
+    run.path.join("failed.txt")
+}

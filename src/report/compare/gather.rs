@@ -1,0 +1,288 @@
+//! From the files of runs to what is compared.
+
+use super::{Comparison, Difference, Entry, Far, Group, Measured, Row, Spread, Subject};
+use crate::error::Result;
+use crate::experiment::state;
+use crate::method::MethodName;
+use crate::report::metrics::Metrics;
+use crate::train::RunDir;
+use crate::train::run_dir::Config;
+use std::path::{Component, Path, PathBuf};
+
+/// An epoch of a run's curves.
+#[derive(Clone, Copy, Debug)]
+pub struct Point {
+    /// From 1.
+    pub epoch: u64,
+    pub val_top1: f64,
+    pub train_loss: f64,
+    /// NaN where it was not measured.
+    pub sign_flip_rate: f64,
+    pub sparsity: f64,
+}
+
+/// What one run's files say.
+struct Found {
+    row: Row,
+    config: Option<Config>,
+}
+
+/// Compares `entries`; the page lies in `out`.
+pub fn gather(subject: Subject, entries: &[Entry], out: &Path) -> Result<Comparison> {
+    let mut found = entries.iter().map(|entry| read(entry, out)).collect::<Result<Vec<_>>>()?;
+    let mut keys: Vec<String> = Vec::new();
+    for (entry, found) in entries.iter().zip(&mut found) {
+        let key = entry.group.clone().unwrap_or_else(|| without_seed(found.config.as_ref()));
+        found.row.group = keys.iter().position(|known| *known == key).unwrap_or_else(|| {
+            keys.push(key);
+            keys.len() - 1
+        });
+    }
+    let differences = differences(&found, keys.len());
+    let names: Vec<String> = match entries.iter().all(|entry| entry.group.is_some()) {
+        true => keys,
+        false => (0..keys.len()).map(|group| named(group, &found, &differences)).collect(),
+    };
+    let rows: Vec<Row> = found.into_iter().map(|found| found.row).collect();
+    let mut groups: Vec<Group> = names
+        .into_iter()
+        .enumerate()
+        .map(|(i, name)| summed(name, rows.iter().filter(|r| r.group == i)))
+        .collect();
+    let mut published_alone = Vec::new();
+    for published in &subject.published {
+        match groups.iter_mut().find(|group| Some(&group.name) == published.run.as_ref()) {
+            Some(group) => group.published.push(published.clone()),
+            None => published_alone.push(published.clone()),
+        }
+    }
+    let version = crate::VERSION.into();
+    Ok(Comparison { subject, version, groups, runs: rows, differences, published_alone })
+}
+
+fn read(entry: &Entry, out: &Path) -> Result<Found> {
+    let run = RunDir::new(&entry.directory);
+    let mut row = Row {
+        name: entry.name.clone(),
+        group: 0,
+        directory: entry.directory.clone(),
+        state: Far::NotBegun,
+        epoch: 0,
+        epochs: 0,
+        steps: 0,
+        images_per_s: None,
+        adapter: None,
+        measured: Measured::default(),
+        curves: vec![],
+        link: None,
+    };
+    if !run.holds_a_run() {
+        return Ok(Found { row, config: None });
+    }
+    let config = run.config()?;
+    // Before the first line is logged, there is no file.
+    let metrics = match run.metrics().exists() {
+        true => Metrics::read(&run.metrics())?,
+        false => Metrics::default(),
+    };
+    let last = metrics.epochs.last();
+    row.epoch = last.map_or(0, |e| e.epoch + 1);
+    row.epochs = config.settings.epochs;
+    row.steps = metrics.last_step();
+    row.state = match std::fs::read_to_string(state::failure(&run)) {
+        Ok(reason) => Far::Failed(reason.trim().into()),
+        Err(_) => {
+            let at_most = config.settings.max_steps.unwrap_or(u64::MAX);
+            let done = last.is_some_and(|e| e.epoch + 1 >= row.epochs || e.step >= at_most);
+            if done { Far::Finished } else { Far::Unfinished }
+        }
+    };
+    row.images_per_s = metrics.images_per_s();
+    row.adapter = Some(config.adapter.name.clone());
+    let finite = |value: f64| value.is_finite().then_some(value);
+    row.measured = Measured {
+        val_top1: last.and_then(|e| finite(e.val_top1)),
+        val_top1_best: metrics.best().map(|e| e.val_top1),
+        val_top5: last.and_then(|e| finite(e.val_top5)),
+        val_loss: last.and_then(|e| finite(e.val_loss)),
+        sparsity: last.and_then(|e| finite(e.weights.as_ref()?.sparsity)),
+        sign_flip_rate: last.and_then(|e| finite(e.weights.as_ref()?.sign_flip_rate)),
+    };
+    let point = |e: &crate::report::metrics::Epoch| Point {
+        epoch: e.epoch + 1,
+        val_top1: e.val_top1,
+        train_loss: e.train_loss,
+        sign_flip_rate: e.weights.as_ref().map_or(f64::NAN, |w| w.sign_flip_rate),
+        sparsity: e.weights.as_ref().map_or(f64::NAN, |w| w.sparsity),
+    };
+    row.curves = metrics.epochs.iter().map(point).collect();
+    let report = entry.directory.join("report.html");
+    row.link = report.exists().then(|| link(&report, out));
+    Ok(Found { row, config: Some(config) })
+}
+
+/// The mean of finite values, with their sample standard deviation.
+pub fn spread(values: &[f64]) -> Option<Spread> {
+    let n = values.len();
+    if n == 0 {
+        return None;
+    }
+    let mean = values.iter().sum::<f64>() / n as f64;
+    let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
+    Some(Spread { mean, std: (n > 1).then(|| (squares / (n - 1) as f64).sqrt()), n })
+}
+
+fn summed<'a>(name: String, rows: impl Iterator<Item = &'a Row>) -> Group {
+    let rows: Vec<&Row> = rows.collect();
+    let finished: Vec<&Row> = rows.iter().copied().filter(|row| row.state == Far::Finished).collect();
+    let begun: Vec<&Row> = rows.iter().copied().filter(|row| row.epoch > 0).collect();
+    let counted = if finished.is_empty() { &begun } else { &finished };
+    let of = |value: fn(&Measured<f64>) -> Option<f64>| {
+        spread(&counted.iter().filter_map(|row| value(&row.measured)).collect::<Vec<_>>())
+    };
+    let epochs = counted.iter().map(|row| row.epoch);
+    let range = epochs.clone().min().zip(epochs.max()).map(|(first, last)| [first, last]);
+    Group {
+        name,
+        runs: rows.len(),
+        finished: finished.len(),
+        measured: Measured {
+            val_top1: of(|m| m.val_top1),
+            val_top1_best: of(|m| m.val_top1_best),
+            val_top5: of(|m| m.val_top5),
+            val_loss: of(|m| m.val_loss),
+            sparsity: of(|m| m.sparsity),
+            sign_flip_rate: of(|m| m.sign_flip_rate),
+        },
+        unfinished_at: range.filter(|_| finished.is_empty()),
+        published: vec![],
+    }
+}
+
+/// What runs of a group share.
+fn without_seed(config: Option<&Config>) -> String {
+    let Some(config) = config else { return String::new() };
+    let mut identity = config.settings.identity();
+    if let Some(map) = identity.as_object_mut() {
+        map.remove("seed");
+    }
+    identity.to_string()
+}
+
+/// A run's settings in words, by name, without those that a group's runs differ in, and with what it ran on.
+fn words(config: &Config) -> Vec<(String, String)> {
+    let table = toml::Table::try_from(&config.settings).unwrap_or_default();
+    let text = |value: toml::Value| match value {
+        toml::Value::String(text) => text,
+        // Settings are f32: their shortest form.
+        toml::Value::Float(number) if number != 0.0 && number.abs() < 1e-3 => format!("{:e}", number as f32),
+        toml::Value::Float(number) => (number as f32).to_string(),
+        value => value.to_string(),
+    };
+    let own =
+        [("adapter".to_string(), config.adapter.name.clone()), ("shiftnet".into(), config.version.clone())];
+    // Full precision has no bits.
+    let bits = config.settings.method != MethodName::Fp32;
+    let skipped = |name: &str| ["seed", "data", "init-from"].contains(&name) || (name == "bits" && !bits);
+    let kept = table.into_iter().filter(|(name, _)| !skipped(name));
+    kept.map(|(name, value)| (name, text(value))).chain(own).collect()
+}
+
+/// Settings that are not the same in all groups, or within one.
+fn differences(found: &[Found], groups: usize) -> Vec<Difference> {
+    let all: Vec<(usize, Vec<(String, String)>)> =
+        found.iter().filter_map(|f| Some((f.row.group, words(f.config.as_ref()?)))).collect();
+    let mut names: Vec<&str> = Vec::new();
+    for (name, _) in all.iter().flat_map(|(_, words)| words) {
+        if !names.contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    let of = |words: &[(String, String)], name: &str| {
+        words.iter().find(|(n, _)| n == name).map_or_else(|| "–".to_string(), |(_, value)| value.clone())
+    };
+    let mut differences = Vec::new();
+    for name in names {
+        let values: Vec<(usize, String)> =
+            all.iter().map(|(group, words)| (*group, of(words, name))).collect();
+        if values.windows(2).all(|pair| pair[0].1 == pair[1].1) {
+            continue;
+        }
+        let in_group = |group: usize| {
+            let mut distinct: Vec<&str> = Vec::new();
+            for (_, value) in values.iter().filter(|(g, _)| *g == group) {
+                if !distinct.contains(&value.as_str()) {
+                    distinct.push(value);
+                }
+            }
+            distinct.join("; ")
+        };
+        differences.push(Difference { setting: name.into(), values: (0..groups).map(in_group).collect() });
+    }
+    differences
+}
+
+/// A name for runs that no experiment names: the run's, or the method and what is different in other groups.
+fn named(group: usize, found: &[Found], differences: &[Difference]) -> String {
+    let members: Vec<&Found> = found.iter().filter(|f| f.row.group == group).collect();
+    if let [only] = members[..] {
+        return only.row.name.clone();
+    }
+    let method = members
+        .iter()
+        .find_map(|f| f.config.as_ref()?.settings.weight_method().ok())
+        .map_or_else(|| "?".into(), |method| method.to_string());
+    let skipped = ["method", "bits", "adapter", "shiftnet", "log-every", "checkpoint-every"];
+    let different = differences.iter().filter(|d| !skipped.contains(&d.setting.as_str()));
+    different.fold(method, |name, d| match d.setting.as_str() {
+        "arch" | "dataset" => format!("{name}, {}", d.values[group]),
+        setting => format!("{name}, {setting} {}", d.values[group]),
+    })
+}
+
+/// A link from a page in `out` to `file`.
+fn link(file: &Path, out: &Path) -> String {
+    let whole = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
+    let (file, out) = (whole(file), whole(out));
+    let shared = file.components().zip(out.components()).take_while(|(a, b)| a == b).count();
+    let up = out.components().skip(shared).map(|_| Component::ParentDir);
+    let relative: PathBuf = up.chain(file.components().skip(shared)).collect();
+    let parts: Vec<String> =
+        relative.components().map(|part| encoded(&part.as_os_str().to_string_lossy())).collect();
+    parts.join("/")
+}
+
+/// Text as a part of an address.
+fn encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    let one = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spreads_by_hand() {
+        assert_eq!(spread(&[]), None);
+        assert_eq!(spread(&[3.5]), Some(Spread { mean: 3.5, std: None, n: 1 }));
+        let three = spread(&[1.0, 2.0, 6.0]).expect("three values");
+        // Deviations -2, -1, 3: 14 / 2.
+        assert_eq!((three.mean, three.n), (3.0, 3));
+        assert!((three.std.expect("of three") - 7f64.sqrt()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn links_lead_from_the_page_to_the_report() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let place = |path: &str| {
+            let path = directory.path().join(path);
+            std::fs::create_dir_all(&path).expect("a new directory");
+            path
+        };
+        let (out, below, beside) = (place("out"), place("out/a b#1"), place("runs/ü"));
+        assert_eq!(link(&below.join("report.html"), &out), "a%20b%231/report.html");
+        assert_eq!(link(&beside.join("report.html"), &out), "../runs/%C3%BC/report.html");
+    }
+}

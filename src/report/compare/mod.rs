@@ -1,0 +1,271 @@
+//! A comparison of many runs: an HTML page, the same as JSON, and as text for the terminal.
+
+mod gather;
+mod page;
+mod table;
+
+pub use table::table;
+
+use crate::error::{Error, Result};
+use crate::experiment::{Published, Record};
+use crate::train::RunDir;
+use crate::train::checkpoint::write_file;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// What is said of tries, wherever their numbers are shown.
+pub const SMOKE: &str =
+    "This is a try (--smoke): a small network, built-in images, a few steps. Its numbers are no results.";
+
+/// What a comparison is about.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Subject {
+    pub title: String,
+    /// What the runs test, and where that stands.
+    pub claim: Option<String>,
+    pub source: Option<String>,
+    /// Settings that took the place of the experiment's, in words.
+    pub overrides: Option<String>,
+    /// Whether the numbers are no results.
+    pub smoke: bool,
+    #[serde(skip)]
+    pub published: Vec<Published>,
+}
+
+/// A run to compare.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub name: String,
+    /// Without it, runs that differ in their seed only are a group.
+    pub group: Option<String>,
+    pub directory: PathBuf,
+}
+
+/// A mean with its sample standard deviation, which one value does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Spread {
+    pub mean: f64,
+    pub std: Option<f64>,
+    pub n: usize,
+}
+
+/// What is compared, each a number of a run or a spread of a group's; none where it was not measured. Accuracies are in
+/// percent; sparsity and flips are shares of the discrete weights.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Measured<T> {
+    /// Of the last epoch, and of the best.
+    pub val_top1: Option<T>,
+    pub val_top1_best: Option<T>,
+    pub val_top5: Option<T>,
+    pub val_loss: Option<T>,
+    pub sparsity: Option<T>,
+    /// A step, mean over the last epoch's.
+    pub sign_flip_rate: Option<T>,
+}
+
+impl<T> Default for Measured<T> {
+    fn default() -> Self {
+        Measured {
+            val_top1: None,
+            val_top1_best: None,
+            val_top5: None,
+            val_loss: None,
+            sparsity: None,
+            sign_flip_rate: None,
+        }
+    }
+}
+
+impl<T: Copy> Measured<T> {
+    /// The values in the order of the tables.
+    fn values(&self) -> [Option<T>; 6] {
+        [self.val_top1, self.val_top1_best, self.val_top5, self.val_loss, self.sparsity, self.sign_flip_rate]
+    }
+}
+
+/// How far a run is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Far {
+    NotBegun,
+    Unfinished,
+    Finished,
+    /// It ended by itself, for this reason.
+    Failed(String),
+}
+
+/// A run of the comparison.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    pub name: String,
+    /// Its group's place.
+    pub group: usize,
+    pub directory: PathBuf,
+    pub state: Far,
+    /// Epochs done, and how many there are to be.
+    pub epoch: u64,
+    pub epochs: u64,
+    pub steps: u64,
+    /// Median training images a second.
+    pub images_per_s: Option<f64>,
+    pub adapter: Option<String>,
+    #[serde(flatten)]
+    pub measured: Measured<f64>,
+    #[serde(skip)]
+    curves: Vec<gather::Point>,
+    /// The page's link to the run's report, where there is one.
+    #[serde(skip)]
+    link: Option<String>,
+}
+
+/// Runs that differ in their seed only.
+#[derive(Clone, Debug, Serialize)]
+pub struct Group {
+    pub name: String,
+    pub runs: usize,
+    pub finished: usize,
+    /// Of the finished runs; where none is, of those with an epoch.
+    #[serde(flatten)]
+    pub measured: Measured<Spread>,
+    /// The first and the last epoch that unfinished runs, of which `measured` is, have done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unfinished_at: Option<[u64; 2]>,
+    pub published: Vec<Published>,
+}
+
+/// A setting that is not the same in all groups.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Difference {
+    pub setting: String,
+    /// One a group.
+    pub values: Vec<String>,
+}
+
+/// Everything that is shown.
+#[derive(Clone, Debug, Serialize)]
+pub struct Comparison {
+    #[serde(flatten)]
+    pub subject: Subject,
+    /// The program that wrote it.
+    pub version: String,
+    pub groups: Vec<Group>,
+    pub runs: Vec<Row>,
+    pub differences: Vec<Difference>,
+    /// Published figures that no group repeats.
+    pub published_alone: Vec<Published>,
+}
+
+impl Comparison {
+    /// Runs that are finished.
+    pub fn finished(&self) -> usize {
+        self.runs.iter().filter(|run| run.state == Far::Finished).count()
+    }
+
+    /// What has to be said before numbers are compared.
+    pub fn cautions(&self) -> Vec<String> {
+        let mut cautions = Vec::new();
+        if self.subject.smoke {
+            cautions.push(SMOKE.to_string());
+        }
+        let differs = |setting: &str| self.differences.iter().any(|d| d.setting == setting);
+        let tasks: Vec<&str> =
+            ["dataset", "arch", "limit-val"].into_iter().filter(|setting| differs(setting)).collect();
+        if !tasks.is_empty() {
+            cautions.push(format!(
+                "The runs differ in {}: their accuracies are not of one task.",
+                tasks.join(", ")
+            ));
+        }
+        let has_published =
+            !self.published_alone.is_empty() || self.groups.iter().any(|g| !g.published.is_empty());
+        if let (Some(overrides), true) = (&self.subject.overrides, has_published) {
+            cautions.push(format!(
+                "These settings took the place of the experiment's: {overrides}. Published figures are of its own."
+            ));
+        }
+        cautions
+    }
+}
+
+/// The subject and the runs of the experiment that was begun in `directory`; `None` where none was.
+///
+/// # Errors
+/// Those of its record.
+pub fn experiment(directory: &Path) -> Result<Option<(Subject, Vec<Entry>)>> {
+    let Some(record) = Record::read(directory)? else { return Ok(None) };
+    let (experiment, runs) = record.expand()?;
+    let entry = |run: crate::experiment::Run| Entry {
+        directory: directory.join(&run.name),
+        name: run.name,
+        group: Some(run.group),
+    };
+    let subject = Subject {
+        title: experiment.title,
+        claim: Some(experiment.claim),
+        source: Some(experiment.source),
+        overrides: (!record.overrides.set.is_empty()).then(|| record.overrides.in_words()),
+        smoke: record.overrides.smoke,
+        published: experiment.published,
+    };
+    Ok(Some((subject, runs.into_iter().map(entry).collect())))
+}
+
+/// Runs by their directories.
+///
+/// # Errors
+/// [`Error::Checkpoint`] where one holds no run, [`Error::Usage`] where one is named twice.
+pub fn runs(directories: &[PathBuf]) -> Result<Vec<Entry>> {
+    let named = |path: &PathBuf| {
+        RunDir::new(path).config()?;
+        let whole = std::fs::canonicalize(path).map_err(|e| Error::io("read", path, e))?;
+        Ok((whole.clone(), super::samples::name_of(&whole)))
+    };
+    let named = directories.iter().map(named).collect::<Result<Vec<_>>>()?;
+    let entry = |(i, (whole, name)): (usize, &(PathBuf, String))| {
+        if named[..i].iter().any(|(other, _)| other == whole) {
+            return Err(Error::Usage(format!("{} is named twice", directories[i].display())));
+        }
+        // Of equal names the directories tell which is which.
+        let alone = named.iter().filter(|(_, other)| other == name).count() == 1;
+        let name = if alone { name.clone() } else { directories[i].display().to_string() };
+        Ok(Entry { name, group: None, directory: directories[i].clone() })
+    };
+    named.iter().enumerate().map(entry).collect()
+}
+
+/// The directory that holds all of `directories`: the nearest.
+pub fn common(directories: &[PathBuf]) -> PathBuf {
+    let whole = |path: &PathBuf| std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+    let mut parents =
+        directories.iter().map(|path| whole(path).parent().map_or_else(PathBuf::new, Path::to_path_buf));
+    let mut common = parents.next().unwrap_or_default();
+    for parent in parents {
+        while !parent.starts_with(&common) && common.pop() {}
+    }
+    common
+}
+
+/// Writes what is missing of the runs' own reports. Those that cannot be written are returned, with the reason.
+pub fn own_reports(entries: &[Entry], adapter: Option<&str>) -> Vec<String> {
+    let write = |entry: &Entry| {
+        let run = RunDir::new(&entry.directory);
+        if !run.holds_a_run() || !run.metrics().exists() || super::is_up_to_date(&entry.directory) {
+            return None;
+        }
+        super::write(&entry.directory, adapter).err().map(|e| format!("{} has no report: {e}", entry.name))
+    };
+    entries.iter().filter_map(write).collect()
+}
+
+/// Compares the runs, and writes `comparison.html` and `comparison.json` to `out`.
+///
+/// # Errors
+/// [`Error::Checkpoint`] where a run's files cannot be understood, [`Error::Io`].
+pub fn write(subject: Subject, entries: &[Entry], out: &Path) -> Result<Comparison> {
+    std::fs::create_dir_all(out).map_err(|e| Error::io("create", out, e))?;
+    let comparison = gather::gather(subject, entries, out)?;
+    write_file(&out.join("comparison.html"), page::render(&comparison).as_bytes())?;
+    let json = serde_json::to_string_pretty(&comparison).expect("plain data");
+    write_file(&out.join("comparison.json"), format!("{json}\n").as_bytes())?;
+    Ok(comparison)
+}
