@@ -108,7 +108,10 @@ pub fn initial_scaled(network: &Network, init: (method::InitName, f32), seed: u6
         let values = tensor.initial_values(family.as_ref(), init, seed, number as u32);
         (tensor.name.clone(), (tensor.shape.clone(), values))
     };
-    let mut tensors = network.store.tensors.iter().enumerate().map(value).collect();
+    // Steps of flips are no draws: they would change the numbers of what comes behind them.
+    let drawn = network.store.tensors.iter().filter(|tensor| !tensor.name.starts_with(LAST_FLIP));
+    let mut tensors = drawn.enumerate().map(value).collect();
+    complete(network, &mut tensors);
     confine(network, &mut tensors);
     tensors
 }

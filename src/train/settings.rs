@@ -249,13 +249,6 @@ impl Settings {
     /// Checks every value.
     pub fn check(&self) -> Result<()> {
         self.weight_method()?;
-        if self.method == MethodName::Inq && self.init_from.is_none() {
-            return Err(Error::setting(
-                "--method",
-                "inq",
-                "with a trained network to begin from: --init-from FILE",
-            ));
-        }
         if self.method == MethodName::Inq && self.epochs < inq::SHARES.len() as u64 {
             return Err(Error::setting("--epochs", self.epochs, "at least 4 with --method inq, one a share"));
         }

@@ -9,6 +9,7 @@ use crate::engine::profiled::{Profiled, Recorder};
 use crate::engine::{Target, autotune};
 use crate::error::{Error, Result};
 use crate::kernels::choose::Choices;
+use crate::method::MethodName;
 use crate::model::compile::{Network, Options};
 use crate::model::state::{self, Tensors};
 use crate::model::weights;
@@ -97,6 +98,10 @@ impl Setup {
     /// A trainer at step 0, from the seed or from `--init-from`.
     pub fn begin(self, run: Option<RunDir>) -> Result<Trainer> {
         let tensors = match &self.settings.init_from {
+            None if self.settings.method == MethodName::Inq => {
+                let expected = "with a trained network to begin from: --init-from FILE";
+                return Err(Error::setting("--method", "inq", expected));
+            }
             None => {
                 let Settings { init, init_scale, seed, .. } = self.settings;
                 state::initial_scaled(&self.network, (init, init_scale), seed)
