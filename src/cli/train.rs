@@ -198,6 +198,7 @@ fn extended(args: &Args, own: Settings) -> Result<Settings> {
         log_every: None,
         checkpoint_every: None,
         data: None,
+        strict: None,
         ..flags.clone()
     };
     let named = toml::to_string(&changed).unwrap_or_default();
@@ -205,7 +206,7 @@ fn extended(args: &Args, own: Settings) -> Result<Settings> {
         let flag = line.split(' ').next().unwrap_or(line);
         return Err(Error::Usage(format!(
             "--{flag} cannot change in a resumed run, which continues with its own settings. --epochs, --max-steps, \
-             --log-every, --checkpoint-every, --data and --adapter can."
+             --log-every, --checkpoint-every, --data, --strict and --adapter can."
         )));
     }
     if args.config.is_some() {
@@ -219,6 +220,7 @@ fn extended(args: &Args, own: Settings) -> Result<Settings> {
         log_every: flags.log_every.unwrap_or(own.log_every),
         checkpoint_every: flags.checkpoint_every.or(own.checkpoint_every),
         data: flags.data.or(own.data.clone()),
+        strict: flags.strict.unwrap_or(own.strict),
         ..own
     };
     settings.check()?;
@@ -237,7 +239,7 @@ fn announce(args: &Args, setup: &Setup) {
             settings.arch,
             format!("{:?}", settings.shortcut).to_uppercase(),
             setup.network.store.parameters(),
-            format!("{:?}", settings.dataset).to_lowercase(),
+            settings.dataset,
             setup.train.len(),
             setup.test.len(),
             settings.batch_size,
@@ -312,9 +314,8 @@ fn drive(
     // A handler that is set already belongs to a program that uses this as a library.
     let _ = ctrlc::set_handler(handler);
     let first = trainer.progress().step;
-    let epochs = trainer.settings().epochs;
-    let mut progress =
-        Progress::new(first, trainer.last_step(), trainer.steps_per_epoch(), epochs, quiet || json);
+    let steps = [first, trainer.last_step()];
+    let mut progress = Progress::new(steps, trainer.steps_per_epoch(), trainer.settings(), quiet || json);
     let mut outcome = Outcome::Done;
     for event in trainer {
         let event = event?;

@@ -4,7 +4,7 @@ use super::checkpoint::{self, Progress};
 use super::run_dir::{Config, RunDir};
 use super::settings::{Augment, Settings};
 use super::trainer::{Trainer, Work};
-use crate::data::{self, Dataset, Need, Source};
+use crate::data::{self, Dataset, DatasetName, Need, Source};
 use crate::engine::profiled::{Profiled, Recorder};
 use crate::engine::{Target, autotune};
 use crate::error::{Error, Result};
@@ -34,9 +34,11 @@ impl Setup {
     ///
     /// # Errors
     /// [`Error::Data`], [`Error::Setting`] for a limit below the batch, [`Error::TooLarge`].
-    pub fn new(settings: Settings, target: Target) -> Result<Setup> {
-        let source =
-            Source::open(settings.dataset, settings.data.as_deref(), settings.seed, Need::TrainAndTest)?;
+    pub fn new(mut settings: Settings, target: Target) -> Result<Setup> {
+        let source = settings.open(Need::TrainAndTest)?;
+        if settings.dataset == DatasetName::ImageFolder {
+            settings.image_size = Some(source.input.image[0]);
+        }
         tracing::info!("the dataset is open");
         let train = data::first(&source.train, settings.limit);
         let test = data::first(&source.test, settings.limit_val);
@@ -104,6 +106,7 @@ impl Setup {
             flips: vec![0; self.network.store.family_layers.len()],
             seed: self.settings.seed,
             settings: self.settings.identity(),
+            input: self.input(),
             ..Progress::default()
         };
         self.start(run, &tensors, progress, false)
@@ -133,8 +136,17 @@ impl Setup {
             let problem = format!("was made with another {name} than config.toml says");
             return Err(Error::checkpoint(path, problem, "Restore the run's own config.toml"));
         }
+        if progress.input != self.input() {
+            let problem = "was trained on other classes than the dataset has now";
+            return Err(Error::checkpoint(path, problem, "Restore the dataset, or name it with --data"));
+        }
         progress.settings = self.settings.identity();
         self.start(Some(run), &tensors, progress, true)
+    }
+
+    /// What the network is fed, where the dataset's name does not say it.
+    fn input(&self) -> Option<data::Input> {
+        self.source.name.input().is_none().then(|| self.source.input.clone())
     }
 
     /// The setting that differs from those of a checkpoint, if any. The number of epochs may grow.
@@ -176,7 +188,7 @@ impl Setup {
             engine = Box::new(Profiled::new(engine, recorder));
         }
         let work = Work {
-            augment: self.settings.augment == Augment::Standard,
+            augment: self.settings.augment == Augment::Standard && !self.train.varies(),
             settings: self.settings,
             image_bytes: self.source.input.image_bytes(),
             train: self.train,
