@@ -2,6 +2,7 @@
 
 pub mod arith;
 pub mod bench;
+pub mod data;
 pub mod devices;
 pub mod eval;
 pub mod export;
@@ -37,6 +38,8 @@ enum Command {
     Infer(infer::Args),
     /// Write a trained network for use: packed, ONNX or safetensors
     Export(export::Args),
+    /// Prepare datasets
+    Data(data::Args),
     /// Show what is inside a run or a weight file
     Inspect(inspect::Args),
     /// Write a run's report.html
@@ -86,6 +89,7 @@ pub fn run() -> ExitCode {
         Some(Command::Eval(args)) => eval::run(&args),
         Some(Command::Infer(args)) => infer::run(&args),
         Some(Command::Export(args)) => export::run(&args),
+        Some(Command::Data(args)) => data::run(&args),
         Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Report(args)) => report::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
@@ -131,7 +135,8 @@ mod tests {
         let mut command = command();
         command.build();
         for subcommand in command.get_subcommands() {
-            let mut groups: Vec<_> = subcommand.get_groups().map(|group| group.get_id().to_string()).collect();
+            let mut groups: Vec<_> =
+                subcommand.get_groups().map(|group| group.get_id().to_string()).collect();
             groups.sort();
             let all = groups.len();
             groups.dedup();
