@@ -2,6 +2,7 @@
 
 use super::Budget;
 use super::record::DataTimes;
+use crate::data::loader::threads;
 use crate::data::{DatasetName, Loader, Opening, Reading, Source, Variation, pictures};
 use crate::error::Result;
 use crate::rng::{Draws, Stream};
@@ -71,6 +72,5 @@ fn ahead(source: &Source, budget: Budget) -> Result<DataTimes> {
         images += loader.expect_batch()?.labels.len();
     }
     let images_per_s = images as f64 / began.elapsed().as_secs_f64();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    Ok(DataTimes { work: "training crop, read ahead".into(), threads, images, images_per_s })
+    Ok(DataTimes { work: "training crop, read ahead".into(), threads: threads(), images, images_per_s })
 }

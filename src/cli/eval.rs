@@ -160,9 +160,15 @@ fn run_packed(args: &Args, arith: Arith) -> Result<Outcome> {
             "Leave --arch and --shortcut out: the file tells them",
         ));
     }
-    // What has the classes of no other dataset was trained on an image folder.
-    let own = DatasetName::known(&model.input).unwrap_or(DatasetName::ImageFolder);
-    let dataset = args.dataset.unwrap_or(own);
+    // What has the classes of no other dataset was trained on an image folder, where files are given.
+    let folder = args.data.is_some().then_some(DatasetName::ImageFolder);
+    let own = DatasetName::known(&model.input).or(folder);
+    let dataset = args.dataset.or(own).ok_or_else(|| {
+        Error::Usage(format!(
+            "{} does not say what it was trained on: name it with --dataset (and --data)",
+            args.path.display()
+        ))
+    })?;
     let opening =
         opening(args, Some(&model.input), (args.data.as_deref(), args.seed.unwrap_or(0), Need::Test));
     let source = Source::open_as(dataset, &opening)?;

@@ -125,6 +125,11 @@ pub(super) fn in_parallel<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     }
 }
 
+/// How many threads read data.
+pub fn threads() -> usize {
+    in_parallel(rayon::current_num_threads)
+}
+
 /// The batches of an epoch, in order. The thread ends when the loader is dropped.
 pub struct Loader(Receiver<Result<Batch>>);
 
