@@ -112,7 +112,8 @@ pub fn run(args: &Args) -> Result<Outcome> {
     // Integers get their ranges from training images.
     let need = if arith.bits().is_some() { Need::TrainAndTest } else { Need::Test };
     let input = trained.input(dataset);
-    let source = Source::open_as(dataset, &opening(args, input.as_ref(), (data.as_deref(), seed, need)))?;
+    let source =
+        Source::open_as(dataset, &opening(args, dataset, input.as_ref(), (data.as_deref(), seed, need)))?;
     let test = data::first(&source.test, args.limit);
     let target = Target::choose(args.adapter.as_deref())?;
     let batch = args.batch_size.min(test.len());
@@ -135,14 +136,15 @@ pub fn run(args: &Args) -> Result<Outcome> {
     tell(args, &trained.file, &target, &verdicts)
 }
 
-/// How to open the dataset for a network that is fed `input`, where that is known.
+/// How to open `dataset` for a network that is fed `input`, where that is known.
 fn opening<'a>(
     args: &Args,
+    dataset: DatasetName,
     input: Option<&'a Input>,
     (data, seed, need): (Option<&'a Path>, u64, Need),
 ) -> Opening<'a> {
-    // What has one size and one set of classes is opened as it is.
-    let input = input.filter(|input| DatasetName::known(input).is_none());
+    // Other datasets have one size and one set of classes.
+    let input = input.filter(|_| dataset == DatasetName::ImageFolder);
     let image_size = args.image_size.or(input.map(|input| input.image[0]));
     Opening { data, need, seed, image_size, classes: input.map(|input| input.classes.as_slice()) }
 }
@@ -169,8 +171,12 @@ fn run_packed(args: &Args, arith: Arith) -> Result<Outcome> {
             args.path.display()
         ))
     })?;
-    let opening =
-        opening(args, Some(&model.input), (args.data.as_deref(), args.seed.unwrap_or(0), Need::Test));
+    let opening = opening(
+        args,
+        dataset,
+        Some(&model.input),
+        (args.data.as_deref(), args.seed.unwrap_or(0), Need::Test),
+    );
     let source = Source::open_as(dataset, &opening)?;
     if source.input.classes.len() != model.input.classes.len() || source.input.image != model.input.image {
         let [h, w] = model.input.image;

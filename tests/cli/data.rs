@@ -104,16 +104,29 @@ fn a_folder_from_training_to_use() {
 #[test]
 fn a_resumed_run_reads_the_same() {
     let (directory, root) = folder();
-    let [whole, run, plain] = ["whole", "run", "plain"].map(|name| directory.path().join(name));
+    let [whole, run, plain, killed] =
+        ["whole", "run", "plain", "killed"].map(|name| directory.path().join(name));
     succeed(&line(&root, &whole, &["--quiet"]));
-    let killed = |threads: &str, arguments: &[&str]| {
+    let stopped = |threads: &str, arguments: &[&str]| {
         let output = crate::command(arguments).env("RAYON_NUM_THREADS", threads).output().expect("it starts");
         assert!(output.status.success(), "{}", stderr(&output));
     };
-    killed("1", &line(&root, &run, &["--quiet", "--max-steps", "4"]));
+    stopped("1", &line(&root, &run, &["--quiet", "--max-steps", "4"]));
     assert_ne!(weights(&run), weights(&whole));
-    killed("5", &["train", "--resume", text(&run), "--max-steps", "9", "--quiet"]);
+    stopped("5", &["train", "--resume", text(&run), "--max-steps", "9", "--quiet"]);
     assert!(weights(&run) == weights(&whole));
+    // Nor does a kill change anything, wherever it comes.
+    let mut child = crate::command(&line(&root, &killed, &["--quiet"])).spawn().expect("it starts");
+    let began = std::time::Instant::now();
+    while !killed.join("last.safetensors").exists() {
+        assert!(began.elapsed().as_secs() < 60, "no checkpoint came");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    child.kill().expect("it can be killed");
+    let whole_already = child.wait().expect("it ends").success();
+    assert!(whole_already || weights(&killed) != weights(&whole));
+    stopped("3", &["train", "--resume", text(&killed), "--quiet"]);
+    assert!(weights(&killed) == weights(&whole));
     // Without augmentation it is another run: the crops were random.
     succeed(&line(&root, &plain, &["--quiet", "--augment", "none"]));
     assert_ne!(weights(&plain), weights(&whole));
