@@ -21,6 +21,9 @@ pub enum Error {
     /// A dataset that is not there, or not what its name says.
     #[error("{}: {problem}. {remedy}", path.display())]
     Data { path: PathBuf, problem: String, remedy: String },
+    /// A file that is no image, or a damaged one.
+    #[error("{}: {problem}. {remedy}", path.display())]
+    Image { path: PathBuf, problem: String, remedy: String },
     /// A checkpoint or weight file that cannot be used.
     #[error("{}: {problem}. {remedy}", path.display())]
     Checkpoint { path: PathBuf, problem: String, remedy: String },

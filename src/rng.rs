@@ -14,6 +14,8 @@ pub enum Stream {
     Augment = 3,
     /// The synthetic images; `step` is the split, `index` the image's number.
     Synthetic = 4,
+    /// Crop and flip of an image folder's images; `step` is the epoch, `index` the image's number.
+    Crop = 5,
 }
 
 /// One block of Philox4x32-10: 128 random bits for a 64-bit `key` and a 128-bit `counter`.

@@ -4,6 +4,7 @@
 pub mod ceilings;
 pub mod check;
 pub mod compare;
+pub mod data;
 mod deployed;
 mod host;
 pub mod kernels;
@@ -44,6 +45,11 @@ impl Budget {
     pub fn is_spent(self, samples: usize, elapsed: f64) -> bool {
         (samples >= Self::ENOUGH && elapsed >= self.seconds / 10.0)
             || (samples >= Self::LEAST && elapsed >= self.seconds)
+    }
+
+    /// For reading images.
+    pub fn of_data(self) -> Budget {
+        Budget { seconds: self.seconds * 3.0 }
     }
 
     /// For a network's steps.

@@ -28,6 +28,18 @@ pub struct Record {
     pub infer: Vec<RunTimes>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scale: Vec<ScalePoint>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub data: Vec<DataTimes>,
+}
+
+/// How fast images are read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DataTimes {
+    /// What is done with each: decode, evaluation crop or training crop.
+    pub work: String,
+    pub threads: usize,
+    pub images: usize,
+    pub images_per_s: f64,
 }
 
 /// The machine that hosts the adapter.
@@ -188,6 +200,7 @@ impl Record {
             train: vec![],
             infer: vec![],
             scale: vec![],
+            data: vec![],
         }
     }
 

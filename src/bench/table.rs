@@ -1,6 +1,6 @@
 //! Records as text for people.
 
-use super::record::{Bound, Ceilings, KernelTimes, Phases, RunTimes, ScalePoint};
+use super::record::{Bound, Ceilings, DataTimes, KernelTimes, Phases, RunTimes, ScalePoint};
 
 /// Rows under a head, columns as wide as their widest cell; the first `left` columns are text, the others numbers.
 pub fn columns(head: &[&str], left: usize, rows: &[Vec<String>]) -> String {
@@ -31,6 +31,15 @@ pub fn ceilings(c: &Ceilings) -> String {
     let row = |(name, rate, unit): (String, f64, &str)| vec![name, unit.to_string(), number(rate)];
     let rows: Vec<_> = lines.into_iter().map(row).collect();
     columns(&["ceilings", "", ""], 2, &rows)
+}
+
+/// How fast images are read.
+pub fn data(times: &[DataTimes]) -> String {
+    let row = |t: &DataTimes| {
+        vec![t.work.clone(), t.threads.to_string(), t.images.to_string(), number(t.images_per_s)]
+    };
+    let rows: Vec<_> = times.iter().map(row).collect();
+    columns(&["reading", "threads", "images", "images/s"], 1, &rows)
 }
 
 /// Kernels at their shapes.

@@ -5,10 +5,10 @@ use super::{Outcome, print};
 use crate::bench::record::{Record, RunTimes, ScalePoint};
 use crate::bench::runs::{self, Work};
 use crate::bench::scale::{self, Setting, Sweep};
-use crate::bench::{Budget, ceilings, compare, kernels, table};
+use crate::bench::{Budget, ceilings, compare, data, kernels, table};
 use crate::engine::Target;
 use crate::error::{Error, Result};
-use crate::gpu::AdapterKind;
+use crate::gpu::{AdapterInfo, AdapterKind};
 use crate::kernels::choose::Choices;
 use crate::method::{Method, MethodName};
 use crate::model::Arch;
@@ -28,13 +28,15 @@ pub enum What {
     /// All of these
     #[default]
     All,
+    /// Reading the images of --data
+    Data,
     /// Training against the batch (8 to 1024), the depth (resnet8 to resnet110) and the bits (2 to 5)
     Scale,
 }
 
 impl What {
     fn includes(self, other: What) -> bool {
-        self == other || (self == What::All && other != What::Scale)
+        self == other || (self == What::All && !matches!(other, What::Scale | What::Data))
     }
 }
 
@@ -95,6 +97,14 @@ pub struct Args {
     #[arg(long)]
     quick: bool,
 
+    /// The image folder, or packed file, that `data` reads
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    /// Height and width of its images [default: 224, or what a packed file was made for]
+    #[arg(long, value_name = "N")]
+    image_size: Option<usize>,
+
     /// Write what was measured to this file
     #[arg(long, value_name = "OUT.json")]
     json: Option<PathBuf>,
@@ -110,6 +120,9 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<Outcome> {
     let methods = args.methods()?;
+    if args.what == What::Data {
+        return images(args);
+    }
     // Before hours of work, not after them.
     let old = args.compare.as_deref().map(Record::read).transpose()?;
     let choices = args.variant.as_deref().map(Choices::forced).transpose()?.unwrap_or_default();
@@ -132,6 +145,24 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let changes = compare::changes(&old, &record)?;
     print(&format!("\n{}", compare::report(&changes)))?;
     Ok(if changes.iter().any(compare::Change::is_slower) { Outcome::Slower } else { Outcome::Done })
+}
+
+/// Reads images, without an adapter.
+fn images(args: &Args) -> Result<Outcome> {
+    let Some(path) = &args.data else {
+        return Err(Error::Usage(
+            "bench data needs --data: an image folder, or a file of `shiftnet data pack`".into(),
+        ));
+    };
+    let mut record = Record::new(AdapterInfo::host(false));
+    print(&format!("{} on {}, {} cores", path.display(), record.machine.cpu, record.machine.cores))?;
+    record.data = data::measure(path, args.image_size, args.budget().of_data())?;
+    print(&table::data(&record.data))?;
+    if let Some(path) = &args.json {
+        write_file(path, &json(&record))?;
+        eprintln_lossy(&format!("wrote {}", path.display()));
+    }
+    Ok(Outcome::Done)
 }
 
 fn kernels(args: &Args, method: Method, target: &Target, record: &mut Record) -> Result<()> {
@@ -235,6 +266,16 @@ impl Args {
         }
         if let Some(path) = self.plot.as_ref().filter(|path| path.extension().is_none_or(|e| e != "svg")) {
             return Err(Error::setting("--plot", path.display(), "the name of an .svg file"));
+        }
+        let data = self.what == What::Data;
+        if !data && (self.data.is_some() || self.image_size.is_some()) {
+            return Err(Error::Usage("--data and --image-size are for `bench data`".into()));
+        }
+        if data && self.compare.is_some() {
+            return Err(Error::Usage("--compare compares what runs on an adapter, not `bench data`".into()));
+        }
+        if !(1..=4096).contains(&self.image_size.unwrap_or(1)) {
+            return Err(Error::setting("--image-size", self.image_size.unwrap_or(0), "1 to 4096"));
         }
         let s3 = Method::new(MethodName::S3, self.bits)?;
         Ok(match self.method {

@@ -1,16 +1,16 @@
 //! `shiftnet eval`
 
+use super::progress::eprintln_lossy;
 use super::{Outcome, arith, print, print_json};
-use crate::data::{self, DatasetName, Need, Source};
+use crate::data::{self, DatasetName, Input, Need, Opening, Source};
 use crate::deploy::{Arith, Session, calibrate, packed};
 use crate::engine::Target;
 use crate::error::{Error, Result};
 use crate::method::{Method, MethodName};
 use crate::model::{Arch, Shortcut};
 use crate::train::checkpoint::write_file;
-use crate::train::evaluate::{self, Evaluator, Verdict};
+use crate::train::evaluate::{self, Evaluator, Verdict, Verdicts};
 use crate::train::{Stated, Trained};
-use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 
 /// Which of a run's checkpoints.
@@ -31,9 +31,17 @@ pub struct Args {
     #[arg(long)]
     dataset: Option<DatasetName>,
 
-    /// Directory (or archive) of the dataset's files [default: the run's]
+    /// Directory (or archive, or packed file) of the dataset's files [default: the run's]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+
+    /// Height and width of an image folder's images [default: what the network was trained on, else 224]
+    #[arg(long, value_name = "N")]
+    image_size: Option<usize>,
+
+    /// Refuse a dataset with an image that cannot be read, in place of taking the next one
+    #[arg(long)]
+    strict: bool,
 
     /// Architecture [default: the run's or the checkpoint's]
     #[arg(short = 'a', long, value_name = "NAME")]
@@ -84,7 +92,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<Outcome> {
-    for (flag, value) in [("--batch-size", args.batch_size), ("--limit", args.limit.unwrap_or(1))] {
+    let sizes = [("--batch-size", args.batch_size), ("--limit", args.limit.unwrap_or(1))];
+    for (flag, value) in sizes.into_iter().chain([("--image-size", args.image_size.unwrap_or(1))]) {
         if value == 0 {
             return Err(Error::setting(flag, value, "at least 1"));
         }
@@ -102,7 +111,9 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let seed = args.seed.or(own.map(|s| s.seed)).unwrap_or(0);
     // Integers get their ranges from training images.
     let need = if arith.bits().is_some() { Need::TrainAndTest } else { Need::Test };
-    let source = Source::open(dataset, data.as_deref(), seed, need)?;
+    let input = trained.input(dataset);
+    let source =
+        Source::open_as(dataset, &opening(args, dataset, input.as_ref(), (data.as_deref(), seed, need)))?;
     let test = data::first(&source.test, args.limit);
     let target = Target::choose(args.adapter.as_deref())?;
     let batch = args.batch_size.min(test.len());
@@ -110,18 +121,32 @@ pub fn run(args: &Args) -> Result<Outcome> {
         None => {
             let network = (trained.arch, trained.shortcut);
             let weights = (trained.file.as_path(), &trained.tensors);
-            Evaluator::load(network, &source, weights, &target, batch)?.verdicts(test)?
+            Evaluator::load(network, &source, weights, &target, batch)?.all_verdicts(test, args.strict)?
         }
         Some(_) => {
-            let mut model = trained.fold(dataset)?;
+            let mut model = trained.fold(source.input.clone())?;
             arith.check(&model)?;
             if arith.bits().is_some() {
                 calibrate::calibrate(&mut model, source.train.clone(), &target)?;
             }
-            evaluate::verdicts_of_session(&mut Session::new(&model, arith, batch, &target)?, test)?
+            let mut session = Session::new(&model, arith, batch, &target)?;
+            evaluate::verdicts_of_session(&mut session, test, args.strict)?
         }
     };
     tell(args, &trained.file, &target, &verdicts)
+}
+
+/// How to open `dataset` for a network that is fed `input`, where that is known.
+fn opening<'a>(
+    args: &Args,
+    dataset: DatasetName,
+    input: Option<&'a Input>,
+    (data, seed, need): (Option<&'a Path>, u64, Need),
+) -> Opening<'a> {
+    // Other datasets have one size and one set of classes.
+    let input = input.filter(|_| dataset == DatasetName::ImageFolder);
+    let image_size = args.image_size.or(input.map(|input| input.image[0]));
+    Opening { data, need, seed, image_size, classes: input.map(|input| input.classes.as_slice()) }
 }
 
 fn run_packed(args: &Args, arith: Arith) -> Result<Outcome> {
@@ -137,14 +162,22 @@ fn run_packed(args: &Args, arith: Arith) -> Result<Outcome> {
             "Leave --arch and --shortcut out: the file tells them",
         ));
     }
-    let own = DatasetName::value_variants().iter().find(|dataset| dataset.input() == model.input);
-    let dataset = args.dataset.or(own.copied()).ok_or_else(|| {
+    // What has the classes of no other dataset was trained on an image folder, where files are given.
+    let folder = args.data.is_some().then_some(DatasetName::ImageFolder);
+    let own = DatasetName::known(&model.input).or(folder);
+    let dataset = args.dataset.or(own).ok_or_else(|| {
         Error::Usage(format!(
-            "{} does not say what it was trained on: name it with --dataset",
+            "{} does not say what it was trained on: name it with --dataset (and --data)",
             args.path.display()
         ))
     })?;
-    let source = Source::open(dataset, args.data.as_deref(), args.seed.unwrap_or(0), Need::Test)?;
+    let opening = opening(
+        args,
+        dataset,
+        Some(&model.input),
+        (args.data.as_deref(), args.seed.unwrap_or(0), Need::Test),
+    );
+    let source = Source::open_as(dataset, &opening)?;
     if source.input.classes.len() != model.input.classes.len() || source.input.image != model.input.image {
         let [h, w] = model.input.image;
         let problem = format!("knows {} classes of {h} x {w} images", model.input.classes.len());
@@ -157,10 +190,17 @@ fn run_packed(args: &Args, arith: Arith) -> Result<Outcome> {
     let test = data::first(&source.test, args.limit);
     let target = Target::choose(args.adapter.as_deref())?;
     let mut session = Session::new(&model, arith, args.batch_size.min(test.len()), &target)?;
-    tell(args, &args.path, &target, &evaluate::verdicts_of_session(&mut session, test)?)
+    let verdicts = evaluate::verdicts_of_session(&mut session, test, args.strict)?;
+    tell(args, &args.path, &target, &verdicts)
 }
 
-fn tell(args: &Args, file: &Path, target: &Target, verdicts: &[Verdict]) -> Result<Outcome> {
+fn tell(args: &Args, file: &Path, target: &Target, verdicts: &Verdicts) -> Result<Outcome> {
+    let Verdicts { images: verdicts, unreadable } = verdicts;
+    unreadable.iter().for_each(|problem| eprintln_lossy(&format!("warning: {problem}")));
+    if !unreadable.is_empty() {
+        let line = "images could not be read; in the place of each the next one was evaluated";
+        eprintln_lossy(&format!("warning: {} {line}", unreadable.len()));
+    }
     if let Some(path) = &args.predictions {
         let line = |(i, v): (usize, &Verdict)| format!("{i},{},{}\n", v.class, v.loss);
         let lines: String = verdicts.iter().enumerate().map(line).collect();

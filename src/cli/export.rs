@@ -3,7 +3,7 @@
 use super::eval::Which;
 use super::progress::eprintln_lossy;
 use super::{Outcome, print};
-use crate::data::{DatasetName, Need, Source};
+use crate::data::{DatasetName, Input, Need, Opening, Source};
 use crate::deploy::{Model, calibrate, onnx, packed};
 use crate::engine::Target;
 use crate::error::{Error, Result};
@@ -53,7 +53,11 @@ pub struct Args {
     #[arg(long)]
     dataset: Option<DatasetName>,
 
-    /// Directory (or archive) of the dataset's files: training images, of which the first 512 give integers their ranges
+    /// Height and width of an image folder's images, where the checkpoint does not say it [default: 224]
+    #[arg(long, value_name = "N")]
+    image_size: Option<usize>,
+
+    /// Directory (or archive, or packed file) of the dataset's files: training images, of which the first 512 give integers their ranges
     /// [default: the run's]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -72,10 +76,10 @@ pub fn run(args: &Args) -> Result<Outcome> {
             trained.check()?;
             weights::encode(&trained.tensors)?
         }
-        Format::Onnx => onnx::encode(&trained.fold(dataset(args, &trained)?)?)?,
+        Format::Onnx => onnx::encode(&trained.fold(input(args, &trained, dataset(args, &trained)?)?)?)?,
         Format::Packed => {
             let dataset = dataset(args, &trained)?;
-            let mut model = trained.fold(dataset)?;
+            let mut model = trained.fold(input(args, &trained, dataset)?)?;
             // Before minutes of work, not after them.
             packed::encode(&model)?;
             calibrated(args, &trained, dataset, &mut model)?;
@@ -104,12 +108,32 @@ fn dataset(args: &Args, trained: &Trained) -> Result<DatasetName> {
     })
 }
 
+/// The images and classes of `dataset`: by its name or the checkpoint, else from its files.
+fn input(args: &Args, trained: &Trained, dataset: DatasetName) -> Result<Input> {
+    if let Some(input) = trained.input(dataset) {
+        return Ok(input);
+    }
+    let own = trained.settings.as_ref().and_then(|settings| settings.data.as_deref());
+    let opening =
+        Opening { data: args.data.as_deref().or(own), image_size: args.image_size, ..Opening::default() };
+    Ok(Source::open_as(dataset, &opening)?.input)
+}
+
 /// Gives integers their ranges, where there are images to measure them on.
 fn calibrated(args: &Args, trained: &Trained, dataset: DatasetName, model: &mut Model) -> Result<()> {
     let own = trained.settings.as_ref().filter(|settings| settings.dataset == dataset);
     let data = args.data.clone().or(own.and_then(|settings| settings.data.clone()));
     let seed = own.map_or(0, |settings| settings.seed);
-    let source = match Source::open(dataset, data.as_deref(), seed, Need::TrainAndTest) {
+    let classes = model.input.classes.clone();
+    let folder = dataset.input().is_none();
+    let opening = Opening {
+        data: data.as_deref(),
+        need: Need::TrainAndTest,
+        seed,
+        image_size: folder.then_some(model.input.image[0]),
+        classes: folder.then_some(&classes),
+    };
+    let source = match Source::open_as(dataset, &opening) {
         Ok(source) => source,
         Err(error) if args.data.is_some() => return Err(error),
         Err(error) => {

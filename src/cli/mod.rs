@@ -2,6 +2,7 @@
 
 pub mod arith;
 pub mod bench;
+pub mod data;
 pub mod devices;
 pub mod eval;
 pub mod experiment;
@@ -41,6 +42,8 @@ enum Command {
     Infer(infer::Args),
     /// Write a trained network for use: packed, ONNX or safetensors
     Export(export::Args),
+    /// Prepare datasets
+    Data(data::Args),
     /// Show what is inside a run or a weight file
     Inspect(inspect::Args),
     /// Write a run's report.html, or compare several runs
@@ -93,6 +96,7 @@ pub fn run() -> ExitCode {
         Some(Command::Eval(args)) => eval::run(&args),
         Some(Command::Infer(args)) => infer::run(&args),
         Some(Command::Export(args)) => export::run(&args),
+        Some(Command::Data(args)) => data::run(&args),
         Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Report(args)) => report::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),

@@ -1,5 +1,6 @@
 //! A run's events for people: a progress bar on a terminal, plain lines elsewhere.
 
+use crate::train::Settings;
 use crate::train::events::{Epoch, Event, Step, Weights};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
@@ -12,6 +13,7 @@ pub struct Progress {
     steps_per_epoch: u64,
     epochs: u64,
     last_step: u64,
+    batch: usize,
     /// Steps since this run of the program began, and their time, without evaluations.
     done: u64,
     busy: Duration,
@@ -21,8 +23,8 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// For a run that goes from step `first` to step `last`.
-    pub fn new(first: u64, last: u64, steps_per_epoch: u64, epochs: u64, quiet: bool) -> Progress {
+    /// For a run of `settings` that goes from step `first` to step `last`.
+    pub fn new([first, last]: [u64; 2], steps_per_epoch: u64, settings: &Settings, quiet: bool) -> Progress {
         let bar = (std::io::stderr().is_terminal() && !quiet).then(|| {
             let bar = ProgressBar::with_draw_target(Some(last), ProgressDrawTarget::stderr_with_hz(8));
             let template = "{prefix} {bar:28.cyan/blue} {pos}/{len} {msg}";
@@ -35,8 +37,9 @@ impl Progress {
         Progress {
             bar,
             steps_per_epoch,
-            epochs,
+            epochs: settings.epochs,
             last_step: last,
+            batch: settings.batch_size,
             done: 0,
             busy: Duration::ZERO,
             since,
@@ -77,9 +80,10 @@ impl Progress {
             self.busy.as_secs_f64() / self.done as f64 * self.last_step.saturating_sub(step.step) as f64;
         let accuracy = self.top1.map_or(String::new(), |top1| format!(" top-1 {top1:.2} %"));
         let numbers = format!(
-            "loss {:.4}{accuracy} {:.1} images/s, {} left",
+            "loss {:.4}{accuracy} {:.1} images/s{}, {} left",
             step.loss,
             step.images_per_s,
+            self.waited(step),
             human(left)
         );
         if let Some(bar) = &self.bar {
@@ -94,12 +98,23 @@ impl Progress {
         }
     }
 
+    /// The share of a step's time that it waits for its images, where it is worth to be said.
+    fn waited(&self, step: &Step) -> String {
+        let share = 100.0 * step.data_wait_s * step.images_per_s / self.batch as f64;
+        if share >= 1.0 { format!(", {share:.0} % waiting for data") } else { String::new() }
+    }
+
     fn epoch(&mut self, e: &Epoch) {
         self.since = Instant::now();
         self.top1 = Some(e.val_top1);
         let best = if e.best { " (best)" } else { "" };
+        let damaged = match e.corrupt_images {
+            0 => String::new(),
+            1 => ", 1 damaged image replaced".into(),
+            images => format!(", {images} damaged images replaced"),
+        };
         self.say(&format!(
-            "epoch {}/{}  train loss {:.4} top-1 {:.2} %  test loss {:.4} top-1 {:.2} %{best} top-5 {:.2} %  {:.1} images/s",
+            "epoch {}/{}  train loss {:.4} top-1 {:.2} %  test loss {:.4} top-1 {:.2} %{best} top-5 {:.2} %  {:.1} images/s{damaged}",
             e.epoch + 1,
             self.epochs,
             e.train_loss,

@@ -207,6 +207,7 @@ fn extended(args: &Args, own: Settings) -> Result<Settings> {
         log_every: None,
         checkpoint_every: None,
         data: None,
+        strict: None,
         ..flags.clone()
     };
     let named = toml::to_string(&changed).unwrap_or_default();
@@ -214,7 +215,7 @@ fn extended(args: &Args, own: Settings) -> Result<Settings> {
         let flag = line.split(' ').next().unwrap_or(line);
         return Err(Error::Usage(format!(
             "--{flag} cannot change in a resumed run, which continues with its own settings. --epochs, --max-steps, \
-             --log-every, --checkpoint-every, --data and --adapter can."
+             --log-every, --checkpoint-every, --data, --strict and --adapter can."
         )));
     }
     if args.config.is_some() {
@@ -228,6 +229,7 @@ fn extended(args: &Args, own: Settings) -> Result<Settings> {
         log_every: flags.log_every.unwrap_or(own.log_every),
         checkpoint_every: flags.checkpoint_every.or(own.checkpoint_every),
         data: flags.data.or(own.data.clone()),
+        strict: flags.strict.unwrap_or(own.strict),
         ..own
     };
     settings.check()?;
@@ -323,11 +325,11 @@ pub(super) fn drive(
     let began = std::time::Instant::now();
     interrupt::ends(trainer.interrupt());
     let first = trainer.progress().step;
-    let epochs = trainer.settings().epochs;
     let board = show.tensorboard || run.tensorboard().is_dir();
     let mut board = board.then(|| TensorBoard::open(run, first)).transpose()?;
     let quiet = show.quiet || show.json;
-    let mut progress = Progress::new(first, trainer.last_step(), trainer.steps_per_epoch(), epochs, quiet);
+    let steps = [first, trainer.last_step()];
+    let mut progress = Progress::new(steps, trainer.steps_per_epoch(), trainer.settings(), quiet);
     let mut outcome = Outcome::Done;
     for event in trainer {
         let event = event?;

@@ -1,15 +1,20 @@
 //! Images with labels: where they come from, and how batches of them are made.
 
 pub mod cifar;
+pub mod crop;
+pub mod decode;
+pub mod folder;
 pub mod loader;
+pub mod pack;
 pub mod pictures;
 pub mod synthetic;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::rng::Draws;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use loader::{Batch, Loader};
+pub use loader::{Batch, Loader, Reading, Variation};
 
 /// Images of one size with labels.
 pub trait Dataset: Send + Sync {
@@ -20,7 +25,20 @@ pub trait Dataset: Send + Sync {
     }
 
     /// Writes image `index` to `pixels`, planes R, G, B of rows, one byte a value, and returns its label.
+    ///
+    /// # Errors
+    /// [`Error::Image`] where this image is damaged, and others may be whole; else what is wrong with the dataset.
     fn read(&self, index: usize, pixels: &mut [u8]) -> Result<u32>;
+
+    /// Whether training images are varied here, so that nothing else has to.
+    fn varies(&self) -> bool {
+        false
+    }
+
+    /// As [`Dataset::read`], varied by random numbers where the dataset varies its images.
+    fn read_varied(&self, index: usize, _draws: Draws, pixels: &mut [u8]) -> Result<u32> {
+        self.read(index, pixels)
+    }
 }
 
 /// Which dataset.
@@ -34,15 +52,35 @@ pub enum DatasetName {
     Synthetic,
     /// CIFAR-10's binary version; needs --data.
     Cifar10,
+    /// Folders of images in ImageNet's layout, or a file that was packed of them; needs --data.
+    #[serde(rename = "image-folder")]
+    ImageFolder,
 }
 
 impl DatasetName {
-    /// What the dataset's networks are fed.
-    pub fn input(self) -> Input {
+    /// What the dataset's networks are fed, where its name alone says it.
+    pub fn input(self) -> Option<Input> {
         match self {
-            DatasetName::Synthetic => synthetic::input(),
-            DatasetName::Cifar10 => cifar::input(),
+            DatasetName::Synthetic => Some(synthetic::input()),
+            DatasetName::Cifar10 => Some(cifar::input()),
+            DatasetName::ImageFolder => None,
         }
+    }
+
+    /// The dataset whose name alone says `input`.
+    pub fn known(input: &Input) -> Option<DatasetName> {
+        let all = <DatasetName as clap::ValueEnum>::value_variants();
+        all.iter().find(|name| name.input().as_ref() == Some(input)).copied()
+    }
+}
+
+impl std::fmt::Display for DatasetName {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(match self {
+            DatasetName::Synthetic => "synthetic",
+            DatasetName::Cifar10 => "cifar10",
+            DatasetName::ImageFolder => "image-folder",
+        })
     }
 }
 
@@ -71,6 +109,26 @@ pub enum Need {
     Test,
 }
 
+/// What a command wants of a dataset.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening<'a> {
+    /// Where the dataset's files are.
+    pub data: Option<&'a Path>,
+    pub need: Need,
+    /// The synthetic images'.
+    pub seed: u64,
+    /// Height and width of an image folder's images, where they are not the usual ones.
+    pub image_size: Option<usize>,
+    /// A network's own classes, in its order: an image folder's images get these numbers.
+    pub classes: Option<&'a [String]>,
+}
+
+impl Default for Opening<'_> {
+    fn default() -> Self {
+        Opening { data: None, need: Need::Test, seed: 0, image_size: None, classes: None }
+    }
+}
+
 /// A dataset's parts and what is known of it.
 #[derive(Clone)]
 pub struct Source {
@@ -87,11 +145,25 @@ impl Source {
     /// Opens a dataset. `data` is where its files are; `seed` is the synthetic images'.
     ///
     /// # Errors
-    /// [`crate::Error::Data`] for missing, truncated or foreign files.
+    /// As [`Source::open_as`].
     pub fn open(name: DatasetName, data: Option<&Path>, seed: u64, need: Need) -> Result<Source> {
+        Source::open_as(name, &Opening { data, seed, need, ..Opening::default() })
+    }
+
+    /// Opens a dataset as `opening` wants it.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for missing, truncated or foreign files; [`Error::Usage`] for a size of images that are of one size.
+    pub fn open_as(name: DatasetName, opening: &Opening) -> Result<Source> {
         match name {
-            DatasetName::Synthetic => Ok(synthetic::open(seed, need)),
-            DatasetName::Cifar10 => cifar::open(data, need),
+            DatasetName::ImageFolder => folder::open(opening),
+            _ if opening.image_size.is_some() => {
+                let line =
+                    format!("--image-size is for --dataset image-folder: the images of {name} have one size");
+                Err(Error::Usage(line))
+            }
+            DatasetName::Synthetic => Ok(synthetic::open(opening.seed, opening.need)),
+            DatasetName::Cifar10 => cifar::open(opening.data, opening.need),
         }
     }
 }
@@ -127,6 +199,14 @@ impl Dataset for First {
 
     fn read(&self, index: usize, pixels: &mut [u8]) -> Result<u32> {
         self.dataset.read(index, pixels)
+    }
+
+    fn varies(&self) -> bool {
+        self.dataset.varies()
+    }
+
+    fn read_varied(&self, index: usize, draws: Draws, pixels: &mut [u8]) -> Result<u32> {
+        self.dataset.read_varied(index, draws, pixels)
     }
 }
 

@@ -1,18 +1,12 @@
 //! Image files as networks see them: JPEG, PNG and WebP, resized and cropped.
 
+use super::crop;
+use super::decode::{Pixels, decode};
 use crate::error::{Error, Result};
-use image::imageops::FilterType;
-use image::{DynamicImage, ImageReader, Limits};
 use std::path::{Path, PathBuf};
 
 /// Extensions of the files that are looked for in folders.
 const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
-
-/// The longest side of an image, in pixels.
-const LONGEST: u32 = 65_535;
-
-/// Bytes that decoding an image may take, at most.
-const MOST_BYTES: u64 = 1 << 30;
 
 /// The image files that `paths` name, folders with all that is in them, in alphabetical order.
 ///
@@ -55,48 +49,38 @@ fn walk(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// An image as (3, height, width) bytes: one of that size as it is, others as ImageNet evaluates them, by antialiased bilinear
-/// resizing that keeps the aspect, and a crop of the centre. Networks for images of at least 224 see 224 / 256 of the side that
-/// fits, others all of it. Whatever the file's colours are, they become RGB; transparency is ignored, as is EXIF orientation.
+/// An image as (3, height, width) bytes: one of that size as it is, others as [`crop::evaluate`] has them. Whatever the file's
+/// colours are, they become RGB; transparency is ignored, as is EXIF orientation.
 ///
 /// # Errors
-/// [`Error::Io`], and [`Error::Data`] for a file that is no image, or whose sides are longer than 65,535.
+/// [`Error::Io`], and [`Error::Image`] for a file that is no image, or whose sides are longer than 65,535.
 pub fn read(path: &Path, [height, width]: [usize; 2]) -> Result<Vec<u8>> {
-    let broken = |problem: String| Error::data(path, problem, "Give a whole JPEG, PNG or WebP file");
-    let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format);
-    let mut reader = reader.map_err(|e| Error::io("read", path, e))?;
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(MOST_BYTES);
-    limits.max_image_width = Some(LONGEST);
-    limits.max_image_height = Some(LONGEST);
-    reader.limits(limits);
-    let image = reader.decode().map_err(|e| broken(format!("is no image that can be read ({e})")))?;
-    let [height, width] = [height, width].map(|side| side as u32);
-    let image = match (image.height(), image.width()) == (height, width) {
-        true => image,
-        false => centre(image, [height, width]),
-    };
-    let rgb = image.to_rgb8();
-    let plane = |channel: usize| rgb.pixels().map(move |pixel| pixel[channel]);
-    Ok((0..3).flat_map(plane).collect())
+    let image = open(path)?;
+    let mut planes = vec![0; 3 * height * width];
+    match (image.height, image.width) == (height, width) {
+        true => crop::whole(&image, &mut planes),
+        false => crop::evaluate(&image, [height, width], &mut planes),
+    }
+    Ok(planes)
 }
 
-/// The centre of an image, resized.
-fn centre(image: DynamicImage, [height, width]: [u32; 2]) -> DynamicImage {
-    let of = |wanted: u32, side: u32| f64::from(wanted) / f64::from(side);
-    let margin = if height.min(width) >= 224 { 256.0 / 224.0 } else { 1.0 };
-    let scale = of(height, image.height()).max(of(width, image.width())) * margin;
-    // Of long strips, what is far from what is kept is not resized.
-    let near = |wanted: u32, side: u32| ((4.0 * f64::from(wanted) / scale).ceil() as u32).clamp(1, side);
-    let (w, h) = (near(width, image.width()), near(height, image.height()));
-    let image = image.crop_imm((image.width() - w) / 2, (image.height() - h) / 2, w, h);
-    let scaled = |side: u32, wanted: u32| ((f64::from(side) * scale + 1e-6) as u32).max(wanted);
-    let (new_w, new_h) = (scaled(w, width), scaled(h, height));
-    let image = match (new_w, new_h) == (w, h) {
-        true => image,
-        false => DynamicImage::from(image.to_rgb8()).resize_exact(new_w, new_h, FilterType::Triangle),
-    };
-    image.crop_imm((new_w - width) / 2, (new_h - height) / 2, width, height)
+/// All of the image in a file.
+///
+/// # Errors
+/// [`Error::Io`], and [`Error::Image`] for a file that is no whole image.
+pub fn open(path: &Path) -> Result<Pixels<'static>> {
+    let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+    decode(&bytes).map_err(|problem| Error::Image {
+        path: path.into(),
+        problem: format!("is no image that can be read ({problem})"),
+        remedy: "Give a whole JPEG, PNG or WebP file".into(),
+    })
+}
+
+/// Whether a file's name is one of an image.
+pub fn is_image(name: &str) -> bool {
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension);
+    extension.is_some_and(|extension| EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension)))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::Model;
 use super::compile::{Arith, Inference, Options};
 use super::session;
-use crate::data::Dataset;
+use crate::data::{Batch, Dataset, Reading};
 use crate::engine::Target;
 use crate::error::Result;
 use crate::plan::List;
@@ -75,14 +75,12 @@ pub fn calibrate(model: &mut Model, dataset: Arc<dyn Dataset>, target: &Target) 
     let mut engine = session::load(&inference, target)?;
     let mut found: BTreeMap<String, Magnitudes> = BTreeMap::new();
     let bytes = model.input.image_bytes();
-    let mut pixels = vec![0; options.batch * bytes];
     let images = IMAGES.min(dataset.len());
     for first in (0..images).step_by(options.batch) {
         let count = options.batch.min(images - first);
-        for i in 0..count {
-            dataset.read(first + i, &mut pixels[i * bytes..(i + 1) * bytes])?;
-        }
-        session::write_images(engine.as_mut(), &inference, &pixels)?;
+        let numbers: Vec<u32> = (first as u32..(first + count) as u32).collect();
+        let batch = Batch::read(dataset.as_ref(), &numbers, Reading::plain(bytes))?;
+        session::write_images(engine.as_mut(), &inference, &batch.images)?;
         let mut next = 0;
         for (name, dispatch, view) in &inference.activations {
             // Later dispatches may write where this layer's output is.

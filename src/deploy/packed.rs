@@ -249,7 +249,7 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::DatasetName;
+    use crate::data::cifar;
     use crate::deploy::compile::{Arith, Inference, Options};
     use crate::engine::Target;
     use crate::kernels::choose::Choices;
@@ -261,7 +261,7 @@ mod tests {
 
     /// A small model of drawn weights, with every part that a file can have.
     pub fn model(arch: &str, shortcut: Shortcut, bits: u32) -> Model {
-        let (arch, input) = (arch.parse::<Arch>().expect("known"), DatasetName::Cifar10.input());
+        let (arch, input) = (arch.parse::<Arch>().expect("known"), cifar::input());
         let graph = arch.build(shortcut, input.image, input.classes.len()).expect("legal");
         let alphabet = alphabet(bits);
         let mut draws = Draws::new(3, Stream::Synthetic, 0, bits);

@@ -210,12 +210,20 @@ mod tests {
             val_top1: 45.0,
             val_top5: 90.0,
             images_per_s: 123.0,
+            corrupt_images: 0,
             weights: Some(weights),
             layers,
             best: true,
         };
-        let step =
-            events::Step { epoch: 4, step: 50, loss: f32::NAN, lr: 0.5, images_per_s: 9.0, logged: true };
+        let step = events::Step {
+            epoch: 4,
+            step: 50,
+            loss: f32::NAN,
+            lr: 0.5,
+            images_per_s: 9.0,
+            data_wait_s: 0.0,
+            logged: true,
+        };
         let write = |event| serde_json::to_string(&event).expect("plain data");
         let warning = write(events::Event::Warning { message: "m".into() });
         let lines = [write(events::Event::Step(step)), warning, write(events::Event::Epoch(epoch))];

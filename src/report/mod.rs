@@ -79,8 +79,7 @@ impl Report {
     fn title(&self) -> String {
         let settings = &self.config.settings;
         let method = settings.weight_method().map_or_else(|_| "?".into(), |m| m.to_string());
-        let dataset = format!("{:?}", settings.dataset).to_lowercase();
-        format!("{}, {method}, {dataset}", settings.arch)
+        format!("{}, {method}, {}", settings.arch, settings.dataset)
     }
 
     /// Every setting, by name.

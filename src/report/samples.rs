@@ -1,6 +1,6 @@
 //! Test images with what the network says of them.
 
-use crate::data::{self, Need, Source};
+use crate::data::{self, Need};
 use crate::engine::Target;
 use crate::error::{Error, Result};
 use crate::method::Method;
@@ -92,7 +92,7 @@ impl Checkpoint {
 /// Where the data is gone, the adapter that was asked for is not there, or the weights do not fit.
 pub fn collect(config: &Config, checkpoint: &Checkpoint, adapter: Option<&str>) -> Result<Samples> {
     let settings = &config.settings;
-    let source = Source::open(settings.dataset, settings.data.as_deref(), settings.seed, Need::Test)?;
+    let source = settings.open(Need::Test)?;
     let test = data::first(&source.test, Some(LOOKED_AT));
     let network = (settings.arch, settings.shortcut);
     let weights = (checkpoint.path.as_path(), &checkpoint.tensors);

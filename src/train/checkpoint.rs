@@ -1,5 +1,6 @@
 //! Checkpoints: safetensors whose metadata holds everything a bit-exact resume needs, with checksums.
 
+use crate::data::Input;
 use crate::deploy::packed;
 use crate::error::{Error, Result};
 use crate::kernels::latent_update::COUNTERS;
@@ -32,10 +33,21 @@ pub struct Progress {
     pub shift_changes: Vec<u64>,
     /// The best `val_top1` of the epochs so far, in percent.
     pub best: Option<f64>,
+    /// Images of the running epoch that could not be read, and that others took the places of.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub corrupt_images: u64,
     /// The seed: with step and epoch, the whole state of the counter-based generator.
     pub seed: u64,
     /// The settings that equal runs share.
     pub settings: serde_json::Value,
+    /// What the network is fed, where the dataset's name does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Input>,
+}
+
+/// Whether nothing was counted.
+pub(super) fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Progress {

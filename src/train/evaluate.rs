@@ -1,6 +1,6 @@
 //! Evaluation: every test image once, with running statistics.
 
-use crate::data::{Dataset, Loader, Source};
+use crate::data::{Dataset, Loader, Reading, Source};
 use crate::deploy::Session;
 use crate::engine::{Engine, Read, Target};
 use crate::error::{Error, Result};
@@ -34,22 +34,37 @@ pub struct Verdict {
     pub top5: bool,
 }
 
-/// Evaluates `network`, whose parameters are on `engine`, on all of `dataset`, in its order.
+/// What a network says of a dataset.
+#[derive(Clone, Debug, Default)]
+pub struct Verdicts {
+    /// Of each image, in the dataset's order.
+    pub images: Vec<Verdict>,
+    /// What is wrong with images that could not be read. In the place of each the next one was evaluated.
+    pub unreadable: Vec<String>,
+}
+
+/// Evaluates `network`, whose parameters are on `engine`, on all of `dataset`, in its order. An image that cannot be read is an
+/// error where `strict`.
 pub fn verdicts(
     engine: &mut dyn Engine,
     network: &Network,
     dataset: Arc<dyn Dataset>,
-) -> Result<Vec<Verdict>> {
+    strict: bool,
+) -> Result<Verdicts> {
     let [h, w] = network.graph.image();
-    let feed = Feed { io: &network.io, batch: network.options.micro_batch, image_bytes: 3 * h * w };
-    verdicts_of(engine, feed, dataset)
+    let reading = Reading { strict, ..Reading::plain(3 * h * w) };
+    verdicts_of(engine, Feed { io: &network.io, batch: network.options.micro_batch, reading }, dataset)
 }
 
-/// Evaluates a deployed model on all of `dataset`, in its order.
-pub fn verdicts_of_session(session: &mut Session, dataset: Arc<dyn Dataset>) -> Result<Vec<Verdict>> {
+/// Evaluates a deployed model on all of `dataset`, in its order. An image that cannot be read is an error where `strict`.
+pub fn verdicts_of_session(
+    session: &mut Session,
+    dataset: Arc<dyn Dataset>,
+    strict: bool,
+) -> Result<Verdicts> {
+    let reading = Reading { strict, ..Reading::plain(session.image_bytes) };
     let Session { engine, inference, .. } = session;
-    let feed = Feed { io: &inference.io, batch: inference.options.batch, image_bytes: session.image_bytes };
-    verdicts_of(engine.as_mut(), feed, dataset)
+    verdicts_of(engine.as_mut(), Feed { io: &inference.io, batch: inference.options.batch, reading }, dataset)
 }
 
 /// How images go to an engine whose plan has a [`List::Evaluate`].
@@ -57,20 +72,21 @@ pub fn verdicts_of_session(session: &mut Session, dataset: Arc<dyn Dataset>) -> 
 struct Feed<'a> {
     io: &'a Io,
     batch: usize,
-    image_bytes: usize,
+    reading: Reading,
 }
 
-fn verdicts_of(engine: &mut dyn Engine, feed: Feed, dataset: Arc<dyn Dataset>) -> Result<Vec<Verdict>> {
-    let Feed { io, batch: n, image_bytes } = feed;
+fn verdicts_of(engine: &mut dyn Engine, feed: Feed, dataset: Arc<dyn Dataset>) -> Result<Verdicts> {
+    let Feed { io, batch: n, reading } = feed;
     let order: Vec<u32> = (0..dataset.len() as u32).collect();
     let batches = order.len().div_ceil(n);
-    let mut loader = Loader::new(dataset, order, n, image_bytes);
+    let mut loader = Loader::new(dataset, order, n, reading);
     engine.write(io.step, bytemuck::bytes_of(&Step::default()))?;
     let mut reads: Vec<(Read, usize)> = Vec::with_capacity(batches);
-    let mut verdicts = Vec::new();
+    let mut verdicts = Verdicts::default();
     for _ in 0..batches {
         let mut batch = loader.expect_batch()?;
         let images = batch.labels.len();
+        verdicts.unreadable.append(&mut batch.unreadable);
         batch.labels.resize(n, NO_LABEL);
         batch.images.resize(batch.images.len().next_multiple_of(4), 0);
         engine.write(io.images, &batch.images)?;
@@ -82,7 +98,7 @@ fn verdicts_of(engine: &mut dyn Engine, feed: Feed, dataset: Arc<dyn Dataset>) -
     for (mut read, images) in reads {
         let bytes = read.take()?.unwrap_or_default();
         let rows: Vec<[f32; 4]> = bytemuck::pod_collect_to_vec(&bytes);
-        verdicts.extend(rows.iter().take(images).map(|&[loss, top1, top5, class]| Verdict {
+        verdicts.images.extend(rows.iter().take(images).map(|&[loss, top1, top5, class]| Verdict {
             loss,
             class: class as usize,
             top1: top1 == 1.0,
@@ -147,6 +163,11 @@ impl Evaluator {
 
     /// The verdicts on all images of `dataset`, in its order.
     pub fn verdicts(&mut self, dataset: Arc<dyn Dataset>) -> Result<Vec<Verdict>> {
-        verdicts(self.engine.as_mut(), &self.network, dataset)
+        Ok(self.all_verdicts(dataset, false)?.images)
+    }
+
+    /// See [`verdicts`].
+    pub fn all_verdicts(&mut self, dataset: Arc<dyn Dataset>, strict: bool) -> Result<Verdicts> {
+        verdicts(self.engine.as_mut(), &self.network, dataset, strict)
     }
 }

@@ -36,6 +36,8 @@ pub struct Step {
     pub lr: f32,
     /// Images of the steps since the last report, over their time.
     pub images_per_s: f64,
+    /// Seconds that a step since the last report waited for its images, on average.
+    pub data_wait_s: f64,
     /// Whether it is one for the log.
     #[serde(skip)]
     pub logged: bool,
@@ -54,6 +56,9 @@ pub struct Epoch {
     pub val_top1: f64,
     pub val_top5: f64,
     pub images_per_s: f64,
+    /// Training images that could not be read, and that others took the places of.
+    #[serde(skip_serializing_if = "super::checkpoint::is_zero")]
+    pub corrupt_images: u64,
     /// Of all the family's weights together.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub weights: Option<Weights>,

@@ -1,7 +1,7 @@
 //! A run's settings: from the flag, else the configuration file, else the recipe, else the default.
 
 use super::schedule::Schedule;
-use crate::data::DatasetName;
+use crate::data::{DatasetName, Need, Opening, Source};
 use crate::error::{Error, Result};
 use crate::kernels::Hyper;
 use crate::method::{InitName, Method, MethodName, inq};
@@ -23,7 +23,7 @@ pub enum Recipe {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Augment {
-    /// Crop after 4 pixels of padding, and horizontal flip.
+    /// Crop after 4 pixels of padding, and horizontal flip; of image folders, RandomResizedCrop and flip.
     #[default]
     Standard,
     None,
@@ -59,9 +59,15 @@ macro_rules! settings {
 settings! {
     /// Dataset to train on
     dataset: DatasetName,
-    /// Directory (or archive) of the dataset's files
+    /// Directory (or archive, or packed file) of the dataset's files
     #[arg(value_name = "DIR")]
     data: PathBuf,
+    /// Height and width of an image folder's images [default: 224, or what a packed file was made for]
+    #[arg(value_name = "N")]
+    image_size: usize,
+    /// End at an image that cannot be read, in place of taking the next one
+    #[arg(value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
+    strict: bool,
     /// resnet8, 14, 20, 26, 32, 44, 56, 110 (CIFAR) or resnet18, 34, 50, 101, 152 (ImageNet)
     #[arg(short = 'a', value_name = "NAME")]
     arch: Arch,
@@ -166,6 +172,8 @@ impl Flags {
         let settings = Settings {
             dataset: flags.dataset.unwrap_or_default(),
             data: flags.data,
+            image_size: flags.image_size,
+            strict: flags.strict.unwrap_or(false),
             arch: flags.arch.map_or_else(|| "resnet20".parse(), Ok)?,
             shortcut: flags.shortcut.unwrap_or_default(),
             method: flags.method.unwrap_or_default(),
@@ -205,6 +213,10 @@ pub struct Settings {
     pub dataset: DatasetName,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_size: Option<usize>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strict: bool,
     pub arch: Arch,
     pub shortcut: Shortcut,
     pub method: MethodName,
@@ -260,6 +272,7 @@ impl Settings {
             ("--checkpoint-every", self.checkpoint_every.unwrap_or(1)),
             ("--limit", self.limit.unwrap_or(1) as u64),
             ("--limit-val", self.limit_val.unwrap_or(1) as u64),
+            ("--image-size", self.image_size.unwrap_or(1) as u64),
         ];
         for (flag, value) in at_least_one {
             if value == 0 {
@@ -268,6 +281,9 @@ impl Settings {
         }
         if self.batch_size > 1 << 20 {
             return Err(Error::setting("--batch-size", self.batch_size, "at most 1048576"));
+        }
+        if self.image_size.is_some_and(|side| side > 4096) {
+            return Err(Error::setting("--image-size", self.image_size.unwrap_or(0), "at most 4096"));
         }
         if !self.batch_size.is_multiple_of(self.accumulate) {
             let problem = format!("{} micro-batches of a batch of {}", self.accumulate, self.batch_size);
@@ -293,6 +309,16 @@ impl Settings {
         Ok(())
     }
 
+    /// Opens the dataset.
+    ///
+    /// # Errors
+    /// As [`Source::open_as`].
+    pub fn open(&self, need: Need) -> Result<Source> {
+        let Settings { seed, image_size, .. } = *self;
+        let data = self.data.as_deref();
+        Source::open_as(self.dataset, &Opening { data, need, seed, image_size, classes: None })
+    }
+
     /// The method with its bits.
     pub fn weight_method(&self) -> Result<Method> {
         Method::new(self.method, self.bits)
@@ -311,7 +337,7 @@ impl Settings {
     pub fn identity(&self) -> serde_json::Value {
         let mut value = serde_json::to_value(self).expect("settings are plain data");
         if let Some(map) = value.as_object_mut() {
-            for key in ["data", "init-from", "max-steps", "log-every", "checkpoint-every"] {
+            for key in ["data", "strict", "init-from", "max-steps", "log-every", "checkpoint-every"] {
                 map.remove(key);
             }
         }

@@ -4,7 +4,7 @@ use super::checkpoint::{self, Progress};
 use super::run_dir::{Config, RunDir};
 use super::settings::{Augment, Settings};
 use super::trainer::{Trainer, Work};
-use crate::data::{self, Dataset, Need, Source};
+use crate::data::{self, Dataset, DatasetName, Need, Source};
 use crate::engine::profiled::{Profiled, Recorder};
 use crate::engine::{Target, autotune};
 use crate::error::{Error, Result};
@@ -35,9 +35,11 @@ impl Setup {
     ///
     /// # Errors
     /// [`Error::Data`], [`Error::Setting`] for a limit below the batch, [`Error::TooLarge`].
-    pub fn new(settings: Settings, target: Target) -> Result<Setup> {
-        let source =
-            Source::open(settings.dataset, settings.data.as_deref(), settings.seed, Need::TrainAndTest)?;
+    pub fn new(mut settings: Settings, target: Target) -> Result<Setup> {
+        let source = settings.open(Need::TrainAndTest)?;
+        if settings.dataset == DatasetName::ImageFolder {
+            settings.image_size = Some(source.input.image[0]);
+        }
         tracing::info!("the dataset is open");
         let train = data::first(&source.train, settings.limit);
         let test = data::first(&source.test, settings.limit_val);
@@ -108,8 +110,12 @@ impl Setup {
             }
             Some(path) => self.initial_from(path)?,
         };
-        let mut progress =
-            Progress { seed: self.settings.seed, settings: self.settings.identity(), ..Progress::default() };
+        let mut progress = Progress {
+            seed: self.settings.seed,
+            settings: self.settings.identity(),
+            input: self.input(),
+            ..Progress::default()
+        };
         let layers = self.network.store.family_layers.len();
         progress.counters().into_iter().for_each(|counter| counter.resize(layers, 0));
         self.start(run, &tensors, progress, false)
@@ -146,8 +152,17 @@ impl Setup {
             let problem = format!("was made with another {name} than config.toml says");
             return Err(Error::checkpoint(path, problem, "Restore the run's own config.toml"));
         }
+        if progress.input != self.input() {
+            let problem = "was trained on other classes than the dataset has now";
+            return Err(Error::checkpoint(path, problem, "Restore the dataset, or name it with --data"));
+        }
         progress.settings = self.settings.identity();
         self.start(Some(run), &tensors, progress, true)
+    }
+
+    /// What the network is fed, where the dataset's name does not say it.
+    fn input(&self) -> Option<data::Input> {
+        self.source.name.input().is_none().then(|| self.source.input.clone())
     }
 
     /// The setting that differs from those of a checkpoint, if any. The number of epochs may grow.
@@ -196,7 +211,7 @@ impl Setup {
             engine = Box::new(Profiled::new(engine, recorder));
         }
         let work = Work {
-            augment: self.settings.augment == Augment::Standard,
+            augment: self.settings.augment == Augment::Standard && !self.train.varies(),
             settings: self.settings,
             image_bytes: self.source.input.image_bytes(),
             train: self.train,

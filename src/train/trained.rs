@@ -3,7 +3,7 @@
 use super::checkpoint;
 use super::run_dir::{self, RunDir};
 use super::settings::Settings;
-use crate::data::DatasetName;
+use crate::data::{DatasetName, Input};
 use crate::deploy::{self, Model};
 use crate::error::{Error, Result};
 use crate::method::{Method, MethodName};
@@ -24,6 +24,8 @@ pub struct Trained {
     pub settings: Option<Settings>,
     /// What the run or the checkpoint was trained on.
     pub dataset: Option<DatasetName>,
+    /// What the checkpoint says of its images and classes.
+    pub input: Option<Input>,
 }
 
 /// The method of `tensors`: what the `settings` of their checkpoint say, else what they look like.
@@ -56,7 +58,7 @@ impl Trained {
             false => None,
         };
         let (tensors, progress) = checkpoint::read_weights(&file)?;
-        let settings_then = progress.map(|progress| progress.settings);
+        let (settings_then, input) = progress.map(|progress| (progress.settings, progress.input)).unzip();
         let method = method(&tensors, settings_then.as_ref());
         let known = |key: &str| settings_then.as_ref().and_then(|s| s[key].as_str().map(str::to_string));
         let arch = match (stated.arch, known("arch")) {
@@ -82,6 +84,7 @@ impl Trained {
             tensors,
             dataset: settings.as_ref().map(|s| s.dataset).or(dataset),
             settings,
+            input: input.flatten(),
         })
     }
 
@@ -96,12 +99,17 @@ impl Trained {
         deploy::fold::check(self.arch, &graph, (&self.file, &self.tensors))
     }
 
-    /// The model for images of `dataset`, without ranges of activations.
+    /// What is known of the images and classes of `dataset` without its files.
+    pub fn input(&self, dataset: DatasetName) -> Option<Input> {
+        dataset.input().or_else(|| self.input.clone().filter(|_| self.dataset == Some(dataset)))
+    }
+
+    /// The model for what `input` says, without ranges of activations.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] where the weights do not fit the network.
-    pub fn fold(&self, dataset: DatasetName) -> Result<Model> {
+    pub fn fold(&self, input: Input) -> Result<Model> {
         let network = (self.arch, self.shortcut);
-        deploy::fold::fold(network, self.method, dataset.input(), (&self.file, &self.tensors))
+        deploy::fold::fold(network, self.method, input, (&self.file, &self.tensors))
     }
 }

@@ -5,8 +5,8 @@ use super::diagnostics::{self, Sample};
 use super::evaluate::{self, Score};
 use super::events::{self, Epoch, Event, Layer};
 use super::run_dir::RunDir;
-use super::settings::Settings;
-use crate::data::{Batch, Dataset, Loader};
+use super::settings::{Augment, Settings};
+use crate::data::{Batch, Dataset, Loader, Reading, Variation};
 use crate::engine::{Engine, Read};
 use crate::error::{Error, Result};
 use crate::gpu::AdapterInfo;
@@ -15,7 +15,7 @@ use crate::kernels::{Step, softmax_cross_entropy};
 use crate::model::{Network, state};
 use crate::plan::List;
 use crate::rng::{self, Draws, Stream};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -27,6 +27,7 @@ const _: () = assert!(READ_EVERY as usize * 2 <= softmax_cross_entropy::ROWS);
 /// What a trainer works on.
 pub struct Work {
     pub settings: Settings,
+    /// Whether images are varied on the engine.
     pub augment: bool,
     pub image_bytes: usize,
     pub train: Arc<dyn Dataset>,
@@ -54,6 +55,8 @@ pub struct Trainer {
     /// The counters of what changed when they were last read.
     changes_seen: Vec<u32>,
     loader: Option<Loader>,
+    /// What was said of images that cannot be read.
+    unreadable: HashSet<String>,
     /// What has not been taken yet; an error is the last.
     events: VecDeque<Result<Event>>,
     interrupt: Arc<AtomicBool>,
@@ -67,6 +70,8 @@ struct Clock {
     epoch: f64,
     epoch_steps: u64,
     report: f64,
+    /// Of that, waiting for images.
+    wait: f64,
 }
 
 impl Clock {
@@ -97,6 +102,7 @@ impl Trainer {
             progress,
             reads: VecDeque::new(),
             loader: None,
+            unreadable: HashSet::new(),
             events: VecDeque::new(),
             interrupt: Arc::default(),
             ended: false,
@@ -153,6 +159,9 @@ impl Trainer {
     fn step(&mut self) -> Result<()> {
         let began = Instant::now();
         let batch = self.next_batch()?;
+        self.clock.wait += began.elapsed().as_secs_f64();
+        self.progress.corrupt_images += batch.unreadable.len() as u64;
+        self.warn_of(&batch.unreadable)?;
         self.progress.step += 1;
         self.progress.step_in_epoch += 1;
         for micro in 0..self.work.settings.accumulate {
@@ -186,9 +195,29 @@ impl Trainer {
         if self.loader.is_none() {
             let batch = self.work.settings.batch_size;
             let order = self.order().split_off(self.progress.step_in_epoch as usize * batch);
-            self.loader = Some(Loader::new(self.work.train.clone(), order, batch, self.work.image_bytes));
+            self.loader = Some(Loader::new(self.work.train.clone(), order, batch, self.reading()));
         }
         self.loader.as_mut().expect("made above").expect_batch()
+    }
+
+    /// How training images are read.
+    fn reading(&self) -> Reading {
+        let Settings { seed, augment, strict, .. } = self.work.settings;
+        let vary = Variation { seed, epoch: self.progress.epoch as u32 };
+        let vary = (augment == Augment::Standard).then_some(vary);
+        Reading { image_bytes: self.work.image_bytes, vary, strict }
+    }
+
+    /// Warns of images that cannot be read, once of each.
+    fn warn_of(&mut self, unreadable: &[String]) -> Result<()> {
+        for problem in unreadable {
+            if self.unreadable.insert(problem.clone()) {
+                let message =
+                    format!("{problem}. The next image takes its place; --strict makes this an error");
+                self.emit(Event::Warning { message })?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes micro-batch `micro` of `step`'s batch to the engine.
@@ -230,9 +259,10 @@ impl Trainer {
             // One rate for all that arrived together: the time since the last report is theirs together.
             let images = (last - self.read) as f64 * self.work.settings.batch_size as f64;
             let images_per_s = images / self.clock.report.max(1e-9);
-            self.clock.report = 0.0;
+            let data_wait_s = self.clock.wait / (last - self.read).max(1) as f64;
+            (self.clock.report, self.clock.wait) = (0.0, 0.0);
             for (bytes, step) in arrived {
-                self.absorb(&bytes, step, images_per_s)?;
+                self.absorb(&bytes, step, [images_per_s, data_wait_s])?;
             }
         }
         let asked = self.reads.back().map_or(self.read, |(_, step)| *step);
@@ -244,9 +274,10 @@ impl Trainer {
     }
 
     /// Turns the rows of the log up to `step` into events.
-    fn absorb(&mut self, bytes: &[u8], step: u64, images_per_s: f64) -> Result<()> {
+    fn absorb(&mut self, bytes: &[u8], step: u64, speed: [f64; 2]) -> Result<()> {
         let rows: Vec<[f32; 4]> = bytemuck::pod_collect_to_vec(bytes);
         let lr = self.lr();
+        let [images_per_s, data_wait_s] = speed;
         while self.read < step {
             let [loss, top1, _, at] = rows[((self.read + 1) % softmax_cross_entropy::ROWS as u64) as usize];
             if !loss.is_finite() {
@@ -258,8 +289,8 @@ impl Trainer {
             self.progress.loss_sum += f64::from(loss);
             self.progress.top1_sum += f64::from(top1);
             let logged = self.read.is_multiple_of(self.work.settings.log_every);
-            let line =
-                events::Step { epoch: self.progress.epoch, step: self.read, loss, lr, images_per_s, logged };
+            let (epoch, step) = (self.progress.epoch, self.read);
+            let line = events::Step { epoch, step, loss, lr, images_per_s, data_wait_s, logged };
             self.emit(Event::Step(line))?;
         }
         Ok(())
@@ -305,8 +336,10 @@ impl Trainer {
     fn end_epoch(&mut self) -> Result<()> {
         self.flush()?;
         let tensors = self.finite_tensors()?;
-        let verdicts = evaluate::verdicts(self.engine.as_mut(), &self.work.network, self.work.test.clone())?;
-        let score = evaluate::score(&verdicts);
+        let Work { network, test, settings, .. } = &self.work;
+        let verdicts = evaluate::verdicts(self.engine.as_mut(), network, test.clone(), settings.strict)?;
+        self.warn_of(&verdicts.unreadable)?;
+        let score = evaluate::score(&verdicts.images);
         let complete = self.progress.step_in_epoch == self.work.steps_per_epoch;
         // Weights that are not yet those of the method are nobody's best.
         let family = self.work.network.options.method.family();
@@ -320,6 +353,7 @@ impl Trainer {
             self.progress.loss_sum = 0.0;
             self.progress.top1_sum = 0.0;
             self.progress.counters().into_iter().for_each(|counter| counter.fill(0));
+            self.progress.corrupt_images = 0;
             if better {
                 self.progress.best = Some(score.top1);
             }
@@ -351,6 +385,7 @@ impl Trainer {
             val_top1: score.top1,
             val_top5: score.top5,
             images_per_s: per(timed, self.clock.epoch),
+            corrupt_images: self.progress.corrupt_images,
             weights: diagnostics::total(&layers, &samples, self.progress.step, steps),
             layers,
             best,
@@ -451,8 +486,7 @@ impl Trainer {
         let begin = self.progress.step - self.progress.step_in_epoch;
         let first = (step - 1 - begin) as usize * batch;
         let order = self.order();
-        let batch =
-            Batch::read(self.work.train.as_ref(), &order[first..first + batch], self.work.image_bytes)?;
+        let batch = Batch::read(self.work.train.as_ref(), &order[first..first + batch], self.reading())?;
         for micro in 0..self.work.settings.accumulate {
             self.feed(&batch, step, micro)?;
             if let Some(name) = diagnostics::first_not_finite(self.engine.as_mut(), &self.work.network)? {

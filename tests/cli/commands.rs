@@ -57,7 +57,7 @@ fn train_as_json() {
     let kept: Vec<&Value> = events.iter().filter(|e| e["event"] == "step" || e["event"] == "epoch").collect();
     assert_eq!(metrics.iter().collect::<Vec<_>>(), kept);
     for line in &metrics {
-        let step = ["epoch", "step", "loss", "lr", "images_per_s"];
+        let step = ["epoch", "step", "loss", "lr", "images_per_s", "data_wait_s"];
         let epoch = [
             "epoch",
             "step",

@@ -6,6 +6,7 @@ mod support;
 mod bench;
 mod checkpoints;
 mod commands;
+mod data;
 mod deploy;
 mod errors;
 mod experiment;

@@ -27,7 +27,8 @@ fn metrics(run: &Path) -> Vec<Value> {
 /// What equal runs share of their metrics: everything but the speed.
 fn without_speed(run: &Path) -> Vec<Value> {
     let strip = |mut line: Value| {
-        line.as_object_mut().expect("an object").remove("images_per_s");
+        let fields = line.as_object_mut().expect("an object");
+        fields.retain(|key, _| !["images_per_s", "data_wait_s"].contains(&key.as_str()));
         line
     };
     metrics(run).into_iter().map(strip).collect()

@@ -1,7 +1,7 @@
 //! Gradients of micro-batches.
 
 use crate::support::{settings, targets};
-use shiftnet::data::Batch;
+use shiftnet::data::{Batch, Reading};
 use shiftnet::engine::Engine;
 use shiftnet::kernels::Step;
 use shiftnet::model::{Network, state};
@@ -16,8 +16,8 @@ fn gradients(setup: &Setup, firsts: &[usize]) -> Vec<(String, Vec<f32>)> {
     state::upload(engine.as_mut(), network, &tensors).expect("the engine runs");
     for (micro, &first) in firsts.iter().enumerate() {
         let images: Vec<u32> = (first as u32..first as u32 + 4).collect();
-        let batch =
-            Batch::read(setup.train.as_ref(), &images, setup.source.input.image_bytes()).expect("drawn");
+        let reading = Reading::plain(setup.source.input.image_bytes());
+        let batch = Batch::read(setup.train.as_ref(), &images, reading).expect("drawn");
         let step = Step { step: 1, slot: 1, micro: micro as u32, lr: 0.1, ..Step::default() };
         engine.write(network.io.step, bytemuck::bytes_of(&step)).expect("the engine runs");
         engine.write(network.io.images, &batch.images).expect("the engine runs");

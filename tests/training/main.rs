@@ -4,6 +4,7 @@
 mod support;
 
 mod accumulate;
+mod crops;
 mod deploy;
 mod dispatches;
 mod methods;
