@@ -16,7 +16,7 @@ pub struct Figure {
     pub svg: String,
 }
 
-const STEP: &str = "step";
+pub(super) const STEP: &str = "step";
 const TRAIN: Ink = Ink::Series(0);
 const TEST: Ink = Ink::Series(1);
 const TEST_TOP5: Ink = Ink::Series(2);
@@ -189,7 +189,7 @@ fn speed(metrics: &Metrics) -> Option<Figure> {
 }
 
 /// One curve a layer, coloured by depth.
-fn by_layer(
+pub(super) fn by_layer(
     title: &'static str,
     y_unit: &str,
     metrics: &Metrics,

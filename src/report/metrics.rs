@@ -46,10 +46,10 @@ pub struct Epoch {
     pub val_top5: f64,
     #[serde(deserialize_with = "number")]
     pub images_per_s: f64,
-    /// Of all discrete weights together; absent for full precision.
+    /// Of all the family's weights together; older runs have it for discrete ones only.
     #[serde(flatten)]
     pub weights: Option<Weights>,
-    /// In the order of the network; empty for full precision.
+    /// In the order of the network.
     #[serde(default)]
     pub layers: Vec<Layer>,
 }
@@ -63,8 +63,28 @@ pub struct Weights {
     /// Share of weights that are 0.
     #[serde(deserialize_with = "number")]
     pub sparsity: f64,
-    /// How many weights are ±1, ±2, ±4 ...
+    /// How many weights are ±1, ±2, ±4 ... times the smallest power of two; empty for full precision.
     pub shift_histogram: Vec<u64>,
+    /// How the weights moved; older runs have not logged it.
+    #[serde(flatten)]
+    pub movement: Option<Movement>,
+}
+
+/// How weights moved in an epoch.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Movement {
+    /// Share of the weights that went to or from 0, mean over the epoch's steps.
+    #[serde(deserialize_with = "number")]
+    pub zero_change_rate: f64,
+    /// Share of the weights that stayed nonzero and changed their magnitude, likewise.
+    #[serde(deserialize_with = "number")]
+    pub shift_change_rate: f64,
+    /// Steps since the last flip of a sign, or since the beginning: the quartiles.
+    pub steps_since_flip: [u64; 3],
+    #[serde(deserialize_with = "number")]
+    pub never_flipped: f64,
+    /// The L2 norm of each latent's gradient.
+    pub gradient_norms: BTreeMap<String, Option<f64>>,
 }
 
 /// One layer's discrete weights.

@@ -5,6 +5,7 @@ mod charts;
 pub mod compare;
 mod ink;
 mod metrics;
+mod movement;
 mod page;
 mod plots;
 mod samples;

@@ -4,6 +4,7 @@ use super::Report;
 use super::charts::{self, Figure};
 use super::ink;
 use super::metrics::Metrics;
+use super::movement;
 use super::plots::percent;
 use super::samples::Samples;
 use std::fmt::Write;
@@ -34,7 +35,8 @@ pub fn render(report: &Report) -> String {
     let sections = [
         head(report),
         section("Training", figures(&charts::curves(metrics))),
-        section("Discrete weights", figures(&charts::weights(metrics)) + &layer_table(metrics)),
+        section("Weights", figures(&charts::weights(metrics)) + &layer_table(metrics)),
+        section("How the weights move", figures(&movement::figures(metrics))),
         section("Test images", samples(&report.samples)),
         section("Configuration", configuration(report)),
     ];

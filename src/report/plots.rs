@@ -290,6 +290,37 @@ pub fn stacked(label: &str, layers: &[(&str, Vec<f64>)]) -> String {
     })
 }
 
+/// A row a name, a cell a column: values from 0 to `most` as darkness, which grows with their square root. Columns end at
+/// `ends`, the first begins at 0; those that are not finite are left blank.
+pub fn heat(label: &str, x_unit: &str, rows: &[(&str, Vec<f64>)], ends: &[f64], most: f64) -> String {
+    let height = (13.0 * rows.len() as f64 + 52.0).max(150.0);
+    let longest = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    svg(label, height, |area| {
+        let left = (5.5 * longest as f64 + 14.0).min(200.0);
+        let y = Axis::names(rows.iter().rev().map(|(name, _)| *name));
+        let last = ends.iter().copied().fold(1.0, f64::max);
+        let mut chart = frame(area, left, Axis::counts(last), y);
+        let mut style = chart.configure_mesh();
+        mesh(&mut style)
+            .disable_mesh()
+            .y_label_style(font(FONT - 2.5))
+            .x_desc(x_unit)
+            .draw()
+            .expect(INFALLIBLE);
+        for (row, (_, values)) in rows.iter().rev().enumerate() {
+            let (bottom, mut begin) = (row as f64, 0.0);
+            let cells = values.iter().zip(ends).filter_map(|(&value, &end)| {
+                let corners = [(begin, bottom), (end, bottom + 1.0)];
+                begin = end;
+                let darkness = (value / most).max(0.0).sqrt();
+                let drawn = value.is_finite() && darkness > 0.0;
+                drawn.then(|| Rectangle::new(corners, Ink::Series(0).key().mix(darkness.min(1.0)).filled()))
+            });
+            chart.draw_series(cells).expect(INFALLIBLE);
+        }
+    })
+}
+
 /// A share in percent, for reading: 0 only where it is 0.
 pub fn percent(share: f64) -> String {
     match 100.0 * share {
@@ -362,6 +393,25 @@ mod tests {
         assert_eq!(drawn.matches("<circle").count(), 2, "NaN has no place");
         assert!(drawn.contains("style=\"stroke:var(--series1)\"") && !drawn.contains("#AB"), "{drawn}");
         assert_eq!(chart(vec![]).matches("<circle").count(), 0);
+    }
+
+    #[test]
+    fn one_cell_a_value() {
+        let rows = [("a", vec![0.04, f64::NAN, 0.01]), ("b", vec![0.0, 0.02, 0.0])];
+        let map = heat("moves", "epoch", &rows, &[1.0, 2.0, 3.0], 0.04);
+        // The square roots of 1, 1/4 and 1/2.
+        let cells: Vec<&str> = map.split("<rect").filter(|cell| cell.contains("--series0")).collect();
+        assert_eq!(cells.len(), 3, "{map}");
+        assert!(
+            cells[0].contains("opacity=\"0.707")
+                && cells[1].contains("opacity=\"1\"")
+                && cells[2].contains("opacity=\"0.5\""),
+            "{cells:?}"
+        );
+        // The first row is on top.
+        let top =
+            |cell: &str| cell.split("y=\"").nth(1).and_then(|y| y.split('"').next()?.parse::<f64>().ok());
+        assert!(top(cells[0]) > top(cells[1]), "{cells:?}");
     }
 
     #[test]

@@ -1,0 +1,107 @@
+//! What the loop does where epochs begin and end.
+
+use super::{Clock, Trainer, Work};
+use crate::error::Result;
+use crate::model::state;
+use crate::train::checkpoint::{self, Progress};
+use crate::train::diagnostics::{self, Sample};
+use crate::train::evaluate::{self, Score};
+use crate::train::events::{Epoch, Event, Layer};
+
+impl Trainer {
+    /// What a method does to its latents between epochs.
+    pub(super) fn begin_epoch(&mut self) -> Result<()> {
+        let family = self.work.network.options.method.family();
+        let (epoch, epochs) = (self.progress.epoch, self.work.settings.epochs);
+        if !family.has_schedule() {
+            return Ok(());
+        }
+        let mut tensors = state::download(self.engine.as_mut(), &self.work.network)?;
+        state::for_layers(&self.work.network, &mut tensors, |planes| {
+            family.begin_epoch(planes, epoch, epochs)
+        });
+        state::upload(self.engine.as_mut(), &self.work.network, &tensors)
+    }
+
+    /// Evaluates, appends, and saves best and last; at the end of an epoch, or of the run within one.
+    pub(super) fn end_epoch(&mut self) -> Result<()> {
+        self.flush()?;
+        let tensors = self.finite_tensors()?;
+        let Work { network, test, settings, .. } = &self.work;
+        let verdicts = evaluate::verdicts(self.engine.as_mut(), network, test.clone(), settings.strict)?;
+        self.warn_of(&verdicts.unreadable)?;
+        let score = evaluate::score(&verdicts.images);
+        let complete = self.progress.step_in_epoch == self.work.steps_per_epoch;
+        // Weights that are not yet those of the method are nobody's best.
+        let family = self.work.network.options.method.family();
+        let better = family.is_final(self.progress.epoch, self.work.settings.epochs)
+            && self.progress.best.is_none_or(|best| score.top1 > best);
+        let epoch = self.summary(score, better, &tensors)?;
+        self.emit(Event::Epoch(epoch))?;
+        if complete {
+            self.progress.epoch += 1;
+            self.progress.step_in_epoch = 0;
+            self.progress.loss_sum = 0.0;
+            self.progress.top1_sum = 0.0;
+            self.progress.counters().into_iter().for_each(|counter| counter.fill(0));
+            self.progress.corrupt_images = 0;
+            if better {
+                self.progress.best = Some(score.top1);
+            }
+            self.loader = None;
+            self.clock = Clock::default();
+        }
+        if let Some(run) = self.run.clone() {
+            if better {
+                checkpoint::write(&run.best(), &tensors, &self.progress)?;
+            }
+            self.write_last(&run, &tensors)?;
+        }
+        Ok(())
+    }
+
+    fn summary(&mut self, score: Score, best: bool, tensors: &state::Tensors) -> Result<Epoch> {
+        let steps = self.progress.step_in_epoch;
+        let images = steps as f64 * self.work.settings.batch_size as f64;
+        let timed = self.clock.epoch_steps as f64 * self.work.settings.batch_size as f64;
+        let per = |sum: f64, count: f64| if count > 0.0 { sum / count } else { 0.0 };
+        let (layers, samples) = self.layers(tensors)?;
+        Ok(Epoch {
+            epoch: self.progress.epoch,
+            step: self.progress.step,
+            lr: self.lr(),
+            train_loss: per(self.progress.loss_sum, steps as f64),
+            train_top1: 100.0 * per(self.progress.top1_sum, images),
+            val_loss: score.loss,
+            val_top1: score.top1,
+            val_top5: score.top5,
+            images_per_s: per(timed, self.clock.epoch),
+            corrupt_images: self.progress.corrupt_images,
+            weights: diagnostics::total(&layers, &samples, self.progress.step, steps),
+            layers,
+            best,
+        })
+    }
+
+    /// The state of each layer's weights, with what it follows from.
+    fn layers(&mut self, tensors: &state::Tensors) -> Result<(Vec<Layer>, Vec<Sample>)> {
+        let family = self.work.network.options.method.family();
+        let Progress { step, step_in_epoch, .. } = self.progress;
+        let (mut layers, mut samples) = (Vec::new(), Vec::new());
+        for (i, layer) in self.work.network.store.family_layers.iter().enumerate() {
+            let of_layer = &self.work.network.store.tensors[layer.first_latent..];
+            let mut planes = of_layer.iter().map(|tensor| tensor.pack(&tensors[&tensor.name].1));
+            let sample = Sample {
+                weights: self.engine.fetch_f32(layer.weight)?,
+                dw: self.engine.fetch_f32(layer.gradient)?,
+                changes: self.progress.counters().map(|counter| counter[i]),
+                latents: planes.by_ref().take(family.latents().len()).collect(),
+                last_flip: planes.next().unwrap_or_default(),
+            };
+            let weights = diagnostics::weights(family.as_ref(), &sample, step, step_in_epoch);
+            layers.push(Layer { name: layer.name.clone(), weights });
+            samples.push(sample);
+        }
+        Ok((layers, samples))
+    }
+}
