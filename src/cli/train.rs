@@ -260,7 +260,7 @@ pub(super) fn described(setup: &Setup) -> String {
         settings.arch,
         format!("{:?}", settings.shortcut).to_uppercase(),
         setup.network.store.parameters(),
-        format!("{:?}", settings.dataset).to_lowercase(),
+        settings.dataset,
         setup.train.len(),
         setup.test.len(),
         settings.batch_size,
