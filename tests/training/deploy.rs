@@ -208,8 +208,11 @@ fn every_family_packs() {
             capabilities: Target::host().capabilities(),
         };
         let integers = Inference::compile(&case.calibrated(), options, &Choices::default());
-        let levels = method.family().alphabet().expect("discrete").levels;
-        assert_eq!(integers.is_ok(), levels <= 7, "{method}: {:?}", integers.err());
+        // 8 powers of two may be too many for a byte, where the largest occurs.
+        let most = model.convs.values().filter(|conv| conv.discrete).flat_map(|conv| &conv.weight);
+        let most = most.fold(0.0f32, |most, w| most.max(w.abs()));
+        assert_eq!(integers.is_ok(), most <= 64.0, "{method}, up to {most}: {:?}", integers.err());
+        assert!(method.family().alphabet().is_some_and(|alphabet| alphabet.levels > 7) || most <= 64.0);
     }
 }
 
