@@ -79,8 +79,8 @@ pub struct Movement {
     /// Share of the weights that stayed nonzero and changed their magnitude, likewise.
     #[serde(deserialize_with = "number")]
     pub shift_change_rate: f64,
-    /// Steps since the last flip of a sign, or since the beginning: the quartiles.
-    pub steps_since_flip: [u64; 3],
+    /// Steps since the last flip of the signs that flipped: the quartiles.
+    pub steps_since_flip: Option<[u64; 3]>,
     #[serde(deserialize_with = "number")]
     pub never_flipped: f64,
     /// The L2 norm of each latent's gradient.

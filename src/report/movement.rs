@@ -24,11 +24,14 @@ pub fn figures(metrics: &Metrics) -> Vec<Figure> {
     let Some((all, layers)) = metrics.final_weights() else { return figures };
     if all.movement.is_some() && !layers.is_empty() {
         let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
-        let since = |w: &Weights| w.movement.as_ref().map_or(f64::NAN, |m| m.steps_since_flip[1] as f64);
+        let since = |w: &Weights| {
+            let quartiles = w.movement.as_ref().and_then(|movement| movement.steps_since_flip);
+            quartiles.map_or(f64::NAN, |[_, median, _]| median as f64)
+        };
         let never = |w: &Weights| 100.0 * w.movement.as_ref().map_or(f64::NAN, |m| m.never_flipped);
         figures.push(by_layer(
             "Steps since the last flip",
-            "median of the weights (steps)",
+            "steps, median of those that did",
             metrics,
             &names,
             since,

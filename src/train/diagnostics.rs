@@ -29,16 +29,17 @@ pub fn weights(family: &dyn Family, sample: &Sample, now: u64, steps: u64) -> We
     let len = weights.len().max(1) as f64;
     let chances = weights.len() as f64 * steps as f64;
     let rate = |count: u64| if chances > 0.0 { count as f64 / chances } else { 0.0 };
-    let mut since: Vec<u64> = last_flip.iter().map(|&step| now.saturating_sub(step as u64)).collect();
+    let flipped = last_flip.iter().filter(|step| **step > 0.0);
+    let mut since: Vec<u64> = flipped.map(|&step| now.saturating_sub(step as u64)).collect();
     since.sort_unstable();
-    let quartile = |i: usize| since.get(since.len() * i / 4).copied().unwrap_or(0);
+    let quartiles = (!since.is_empty()).then(|| [1, 2, 3].map(|i| since[since.len() * i / 4]));
     Weights {
         sign_flip_rate: rate(changes[0]),
         sparsity: weights.iter().filter(|w| **w == 0.0).count() as f64 / len,
         shift_histogram: histogram(family, weights),
         zero_change_rate: rate(changes[1]),
         shift_change_rate: rate(changes[2]),
-        steps_since_flip: [1, 2, 3].map(quartile),
+        steps_since_flip: quartiles,
         never_flipped: last_flip.iter().filter(|step| **step == 0.0).count() as f64 / len,
         gradient_norms: gradient_norms(family, sample),
     }
@@ -142,14 +143,15 @@ mod tests {
         let w = weights(&family, &sample, 10, 10);
         assert_eq!((w.sign_flip_rate, w.zero_change_rate, w.shift_change_rate), (0.05, 0.1, 0.025));
         assert_eq!((w.sparsity, w.shift_histogram.clone()), (0.375, vec![3, 1, 1]));
-        // 0 1 2 7 9 10 10 10
-        assert_eq!((w.steps_since_flip, w.never_flipped), ([2, 9, 10], 0.375));
+        // 0 1 2 7 9
+        assert_eq!((w.steps_since_flip, w.never_flipped), (Some([1, 2, 7]), 0.375));
         // All three weights are 0, so that only sparsity has a gradient: 4 g.
         let norms: Vec<f64> = w.gradient_norms.values().copied().collect();
         assert_eq!((norms, w.gradient_norms["weight_sparse"]), (vec![0.0, 20.0, 0.0, 0.0], 20.0));
 
         let small = Sample { weights: vec![0.0, 2.0], last_flip: vec![0.0; 2], ..sample.clone() };
         let other = weights(&family, &small, 10, 10);
+        assert_eq!((other.steps_since_flip, other.never_flipped), (None, 1.0));
         let layers = [w, other].map(|weights| Layer { name: String::new(), weights });
         let all = total(&layers, &[sample, small], 10, 10).expect("two layers");
         assert!((all.sparsity - 0.4).abs() < 1e-12 && (all.sign_flip_rate - 0.08).abs() < 1e-12);

@@ -81,8 +81,8 @@ pub struct Weights {
     pub zero_change_rate: f64,
     /// Nonzero weights whose magnitude changed at a step, likewise.
     pub shift_change_rate: f64,
-    /// Steps since the weights' signs last flipped, or since the beginning of the run where they never did: the quartiles.
-    pub steps_since_flip: [u64; 3],
+    /// Steps since the signs last flipped of those weights whose sign did: the quartiles. None where none did.
+    pub steps_since_flip: Option<[u64; 3]>,
     /// Share of the weights whose sign never flipped in the run.
     pub never_flipped: f64,
     /// The L2 norm of each latent's gradient, by its name on disk: what the last step's dL/dw gives the latents after it.
