@@ -2,7 +2,7 @@
 
 use crate::kernels::layer_means::Params;
 
-/// means[i] = the sums of layer i over its weights; rows of `table` are first sum, sums, weights.
+/// means = the sums of each layer over its weights; rows of `table` are first sum, sums, weights.
 pub fn layer_means(p: &Params, table: &[u32], sums: &[f32], means: &mut [f32]) {
     debug_assert_eq!(means.len(), p.layers as usize);
     for (mean, row) in means.iter_mut().zip(table.chunks_exact(3)) {

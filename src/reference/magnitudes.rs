@@ -2,7 +2,7 @@
 
 use crate::kernels::magnitudes::{BLOCK, Params};
 
-/// sums[i] = the magnitudes of block i of v.
+/// sums = the magnitudes of each block of v.
 pub fn magnitudes(p: &Params, v: &[f32], sums: &mut [f32]) {
     debug_assert_eq!(v.len(), p.blocks as usize * BLOCK);
     for (sum, block) in sums.iter_mut().zip(v.chunks_exact(BLOCK)) {
