@@ -328,7 +328,7 @@ pub mod tests {
             )
         );
         let page = render(&report(&lines));
-        assert_eq!(page.matches("<svg").count(), 8);
+        assert_eq!(page.matches("<svg").count(), 9);
         assert!(page.contains("after 1 of 200 epochs at step 2") && page.contains("--layer0:"));
         assert!(!page.contains("NaN") && !page.contains("http://") && !page.contains("l<1>"));
         assert_balanced(&page);
