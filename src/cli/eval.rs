@@ -230,7 +230,7 @@ fn check_method(args: &Args, found: Method, file: &std::path::Path) -> Result<()
     };
     match (args.method, args.bits) {
         (Some(name), _) if name != found.name => wrong(name.to_string()),
-        (_, Some(bits)) if found.name == MethodName::S3 && bits != found.bits => wrong(format!("{bits}-bit")),
+        (_, Some(bits)) if found.is_discrete() && bits != found.bits => wrong(format!("{bits}-bit")),
         _ => Ok(()),
     }
 }

@@ -243,12 +243,12 @@ impl Pack {
     /// Image `index` of all, and its label, once its pixels match their checksum.
     fn read(&self, index: usize) -> Result<(Pixels<'_>, u32)> {
         let piece = Piece::from_bytes(&self.map[self.records + index * RECORD..][..RECORD]);
-        let end = piece.end().expect("checked when the file was opened");
-        let bytes = &self.map[piece.offset as usize..end as usize];
-        if crc32fast::hash(bytes) != piece.crc {
+        // The index was checked when the file was opened, but another program may have written to it since.
+        let bytes = piece.end().and_then(|end| self.map.get(piece.offset as usize..end as usize));
+        let Some(bytes) = bytes.filter(|bytes| crc32fast::hash(bytes) == piece.crc) else {
             let problem = format!("is damaged: image {index} does not match its checksum");
             return Err(Error::data(&self.path, problem, REMEDY));
-        }
+        };
         let [width, height] = [piece.width, piece.height].map(|side| side as usize);
         Ok((Pixels { width, height, bytes: bytes.into() }, piece.label))
     }

@@ -69,8 +69,10 @@ impl Alphabet {
     pub fn lowest_of(&self, weights: &[f32]) -> i32 {
         self.lowest.unwrap_or_else(|| {
             let most = weights.iter().fold(0.0f32, |most, w| most.max(w.abs()));
-            // A layer of zeros is content with any.
-            if most > 0.0 { most.log2().round() as i32 + 1 - self.levels as i32 } else { 0 }
+            // A layer of zeros is content with any, and one that is not finite with none.
+            let exponent =
+                if most > 0.0 && most.is_finite() { most.log2().round() as i32 } else { return 0 };
+            exponent + 1 - self.levels as i32
         })
     }
 
@@ -206,6 +208,7 @@ mod tests {
         assert_eq!(inq.scaled(&layer), (vec![8.0, -1.0, 0.0, 2.0], -5));
         assert!(inq.holds(&layer) && inq.holds(&[0.0; 3]) && !inq.holds(&[0.25, 0.015625]));
         assert!(!inq.holds(&[0.25, 0.3]) && !inq.holds(&[0.25, f32::NAN]));
+        assert!(!inq.holds(&[0.25, f32::INFINITY]) && inq.lowest_of(&[f32::INFINITY]) == 0);
         let shift_q = Alphabet { bits: 3, zero: false, lowest: Some(-3), levels: 4 };
         assert_eq!(shift_q.scaled(&[0.125, -1.0]), (vec![1.0, -8.0], -3));
         assert!(!shift_q.holds(&[2.0]) && !shift_q.holds(&[0.0]));

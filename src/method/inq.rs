@@ -19,8 +19,9 @@ pub fn share(epoch: u64, epochs: u64) -> f64 {
     SHARES[(epoch * stages / epochs.max(1)).min(stages - 1) as usize]
 }
 
-/// n1 of a layer of zeros.
+/// n1 of a layer of zeros, and of one that is not finite.
 const LEAST: f64 = -100.0;
+const MOST: f64 = 127.0;
 
 /// Powers of two beside 0 at `bits` of 3 to 5.
 fn levels(bits: u32) -> i32 {
@@ -29,7 +30,7 @@ fn levels(bits: u32) -> i32 {
 
 /// n1 of a layer whose largest magnitude is `most`.
 pub fn largest(most: f32) -> i32 {
-    (f64::from(most) * 4.0 / 3.0).log2().floor().max(LEAST) as i32
+    (f64::from(most) * 4.0 / 3.0).log2().floor().clamp(LEAST, MOST) as i32
 }
 
 /// The nearest of 0, ±2^n2 ... ±2^n1: borders lie half-way between neighbours.
@@ -130,6 +131,10 @@ mod tests {
         let of = |w| nearest(w, 0, 3);
         assert_eq!([of(0.8), of(-0.74), of(0.26), of(0.24), of(-5.0)], [1.0, -0.5, 0.5, 0.0, -1.0]);
         assert!(of(-0.1).is_sign_positive(), "zero is +0");
+        // What a file may hold.
+        for most in [0.0, f32::INFINITY, f32::MAX, 1e-45] {
+            assert!(nearest(most, largest(most), 5).is_finite(), "{most}");
+        }
         // A power of two is its own, however small.
         for bits in 3..=5 {
             for n in (3 - levels(bits) + 1)..=3 {
