@@ -20,7 +20,8 @@ if [ "${1:-}" = pack ]; then
 fi
 
 out=${1:?usage: gpu.sh OUT [ADAPTER], or gpu.sh pack DIR}
-adapter=${2:+--adapter $2}
+adapter=()
+[ -z "${2:-}" ] || adapter=(--adapter "$2")
 mkdir -p "$out"
 step() { printf '\n== %s (%ss)\n' "$*" "$SECONDS"; }
 # A step that fails is told at the end; the others still run.
@@ -32,15 +33,17 @@ try() {
     timeout "$limit" "$@" 2>&1 | tee "$out/$name.txt" | tail -40 || failed+=("$name")
 }
 
-# shellcheck disable=SC2086 # the adapter is a flag and its value, or nothing
 {
     try devices 30 "$here/shiftnet" devices
     try tests 150 "$here/kernels" --test-threads 1
-    try resnet20 90 "$here/shiftnet" bench train -a resnet20 -b 512 --seconds 0.5 $adapter --json "$out/resnet20.json"
-    try infer20 60 "$here/shiftnet" bench infer -a resnet20 -b 512 --seconds 0.3 $adapter --json "$out/infer20.json"
-    try resnet18 90 "$here/shiftnet" bench train -a resnet18 -b 256 --seconds 0.5 $adapter --json "$out/resnet18.json"
-    try kernels18 120 "$here/shiftnet" bench kernels -a resnet18 -b 256 --seconds 0.1 --method s3 $adapter --json "$out/kernels18.json"
-    try kernels20 90 "$here/shiftnet" bench kernels -a resnet20 -b 512 --seconds 0.1 --method s3 $adapter --json "$out/kernels20.json"
+    try resnet20 90 "$here/shiftnet" bench train -a resnet20 -b 512 --seconds 0.5 "${adapter[@]}" --json "$out/resnet20.json"
+    for batch in 1 128; do
+        try "infer20-$batch" 45 "$here/shiftnet" bench infer -a resnet20 -b $batch --seconds 0.2 "${adapter[@]}" --json "$out/infer20-$batch.json"
+    done
+    try infer18 60 "$here/shiftnet" bench infer -a resnet18 -b 128 --seconds 0.2 "${adapter[@]}" --json "$out/infer18.json"
+    try resnet18 90 "$here/shiftnet" bench train -a resnet18 -b 256 --seconds 0.5 "${adapter[@]}" --json "$out/resnet18.json"
+    try kernels18 120 "$here/shiftnet" bench kernels -a resnet18 -b 256 --seconds 0.1 --method s3 "${adapter[@]}" --json "$out/kernels18.json"
+    try kernels20 90 "$here/shiftnet" bench kernels -a resnet20 -b 512 --seconds 0.1 --method s3 "${adapter[@]}" --json "$out/kernels20.json"
     if python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
         for precision in fp32 tf32; do
             try "pytorch20-$precision" 60 python3 "$here/peers/pytorch/bench.py" --device cuda --batch-size 512 --precision $precision \

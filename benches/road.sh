@@ -3,9 +3,10 @@
 # that both see the same machine), peak and settled memory, and writes JSON to the file named first.
 # Usage: benches/road.sh OUT.json [ADAPTER]
 set -euo pipefail
+out=$(realpath "${1:?usage: benches/road.sh OUT.json [ADAPTER]}")
 cd "$(dirname "$0")/.."
-out=${1:?usage: benches/road.sh OUT.json [ADAPTER]}
-adapter=${2:+--adapter $2}
+adapter=()
+[ -z "${2:-}" ] || adapter=(--adapter "$2")
 cargo build --release --quiet
 shiftnet=${CARGO_TARGET_DIR:-target}/release/shiftnet
 work=$(mktemp -d)
@@ -16,9 +17,8 @@ steps=8 rounds=3
 # (after step 3, before the last, at most) to $work/memory.
 one() {
     local method=$1 run=$work/run
-    # shellcheck disable=SC2086 # the adapter is a flag and its value, or nothing
     "$shiftnet" train -a resnet20 --method "$method" -b 128 --limit 1280 --limit-val 1 --max-steps $steps \
-        --log-every 1 --quiet --out "$run" --overwrite $adapter &
+        --log-every 1 --quiet --out "$run" --overwrite "${adapter[@]}" &
     local pid=$! settled="" late="" now peak=0
     while kill -0 $pid 2>/dev/null; do
         now=$(awk '/VmHWM/ {print $2}' /proc/$pid/status 2>/dev/null || true)
@@ -52,7 +52,7 @@ cat >"$out" <<JSON
 {
   "date": "$(date -u +%F)",
   "version": "$("$shiftnet" --version)",
-  "command": "benches/road.sh $out ${2:-}",
+  "command": "benches/road.sh $1 ${2:-}",
   "machine": "$(nproc) cores, $(sed -n 's/model name.*: //p' /proc/cpuinfo | head -1)",
   "devices": $device,
   "adapter_flag": "${2:-none: the default}",

@@ -1,10 +1,11 @@
-// Batch norm, forward: y = (x - mean) / sqrt(variance + eps) * gamma + beta (+ residual), perhaps max(., 0), eps = 1e-5.
+// Batch norm, forward: y = (x - mean) / sqrt(variance + eps) * gamma + beta (+ residual), perhaps rectified, eps = 1e-5.
 // Where there are chunks, the statistics are the batch's: every workgroup merges the chunks' (count, mean, M2) of
 // its channels by Chan's formula in a fixed order, and the first one of each block of channels writes them and
 // moves the running statistics: running += momentum (batch - running), with the unbiased variance M2 / (rows - 1).
 // Else they are the running ones.
 // A workgroup computes a run of rows of 16 quads (4 channels); a row is one pixel of one image.
 #import columns
+#import relu
 struct Params {
     rows: u32,       // N H W
     quads: u32,      // C / 4
@@ -85,7 +86,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                 value += residual[i];
             }
             if params.relu == 1u {
-                value = max(value, vec4<f32>(0.0));
+                value = relu(value);
             }
             y[i] = value;
         }

@@ -37,7 +37,7 @@ pub enum Error {
     /// A buffer larger than what the adapter can bind or allocate.
     #[error(
         "buffer {buffer} needs {needs} bytes, but {adapter} binds at most {limit} bytes at once. \
-         Use a smaller --batch-size, or cut the batch into micro-batches with --accumulate."
+         Use a smaller --batch-size; `train` can also cut the batch into micro-batches with --accumulate."
     )]
     TooLarge { buffer: String, needs: u64, limit: u64, adapter: String },
     /// A kernel whose result is not its CPU twin's.
@@ -53,13 +53,14 @@ pub enum Error {
     Adapter { problem: String, remedy: String },
     /// Validation, out-of-memory and internal errors that the GPU reported, and device loss.
     #[error(
-        "the GPU reported an error: {0}. If its memory ran out, use a smaller --batch-size or cut it with \
-         --accumulate; else update the driver, or choose another adapter with --adapter."
+        "the GPU reported an error: {0}. If its memory ran out, use a smaller --batch-size (or, to train, --accumulate); \
+         else update the driver, or choose another adapter with --adapter."
     )]
     Gpu(String),
     #[error(
-        "the loss is {loss} at step {step}; the first tensor that is not finite is {layer}. The last good \
-         checkpoint is {checkpoint}. Try a smaller --lr."
+        "{} is {loss} at step {step}; the first tensor that is not finite is {layer}. The last good \
+         checkpoint is {checkpoint}. Try a smaller --lr.",
+        if loss.is_finite() { "weights are not finite, though the loss" } else { "the loss" }
     )]
     NonFinite { step: u64, loss: f32, layer: String, checkpoint: String },
 }
@@ -78,7 +79,7 @@ impl Error {
             setting: setting.into(),
             got: got.to_string(),
             expected: expected.to_string(),
-            remedy: "See `shiftnet train --help`.".into(),
+            remedy: "See --help.".into(),
         }
     }
 

@@ -9,6 +9,7 @@ pub mod deploy;
 pub mod engine;
 pub mod error;
 pub mod experiment;
+pub mod files;
 pub mod gpu;
 pub mod kernels;
 pub mod method;

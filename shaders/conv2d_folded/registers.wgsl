@@ -1,6 +1,6 @@
 // Convolution with what follows it in a network that only infers:
 //     y[n,p,q,k] = scale[k] * (sum over r,s,c of x[n, p*stride + r - pad, q*stride + s - pad, c] * w[r,s,c,k]) + bias[k]
-//                  (+ residual[n,p,q,k]), perhaps max(., 0)                                    (x = 0 outside the image)
+//                  (+ residual[n,p,q,k]), perhaps rectified                                    (x = 0 outside the image)
 //
 // Weights are f32.
 // Workgroup: see shared/folded_registers.wgsl.
@@ -10,6 +10,7 @@
 #import conv_pixels
 #import weights_f32
 #import conv_registers
+#import relu
 #import folded
 #import folded_registers
 

@@ -59,17 +59,20 @@ fn ahead(source: &Source, budget: Budget) -> Result<DataTimes> {
     let len = source.test.len();
     let vary = Some(Variation { seed: 1, epoch: 0 });
     let reading = Reading { vary, strict: true, ..Reading::plain(source.input.image_bytes()) };
-    // More than there is time for: the loader ends with this function.
-    let order = (0..1_000_000).map(|i| i % len as u32).collect();
-    let mut loader = Loader::new(Arc::clone(&source.test), order, BATCH, reading);
-    // What was read while nobody waited does not count.
-    for _ in 0..4 {
-        loader.expect_batch()?;
-    }
+    let open = || {
+        let order = (0..1_000_000).map(|i| i % len as u32).collect();
+        let mut loader = Loader::new(Arc::clone(&source.test), order, BATCH, reading);
+        // What was read while nobody waited does not count.
+        (0..4).try_for_each(|_| loader.expect_batch().map(drop)).map(|()| loader)
+    };
+    let mut loader = open()?;
     let began = Instant::now();
     let mut images = 0;
     while images < 10 * BATCH || began.elapsed().as_secs_f64() < budget.seconds {
-        images += loader.expect_batch()?.labels.len();
+        match loader.next_batch() {
+            Some(batch) => images += batch?.labels.len(),
+            None => loader = open()?,
+        }
     }
     let images_per_s = images as f64 / began.elapsed().as_secs_f64();
     Ok(DataTimes { work: "training crop, read ahead".into(), threads: threads(), images, images_per_s })

@@ -186,7 +186,7 @@ impl Record {
     /// An empty record of this program on `adapter`.
     pub fn new(adapter: AdapterInfo) -> Record {
         let (version, commit) = crate::VERSION.split_once(" (").unwrap_or((crate::VERSION, ""));
-        let arguments = std::env::args().skip(1);
+        let arguments = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
         Record {
             tool: "shiftnet".into(),
             version: version.into(),

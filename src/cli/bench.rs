@@ -8,12 +8,12 @@ use crate::bench::scale::{self, Setting, Sweep};
 use crate::bench::{Budget, ceilings, compare, data, kernels, table};
 use crate::engine::Target;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::gpu::{AdapterInfo, AdapterKind};
 use crate::kernels::choose::Choices;
 use crate::method::{Method, MethodName};
 use crate::model::Arch;
 use crate::report::sheet::{self, Panel};
-use crate::train::checkpoint::write_file;
 use std::path::PathBuf;
 
 /// What to measure.
@@ -120,6 +120,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<Outcome> {
     let methods = args.methods()?;
+    [&args.json, &args.plot].into_iter().flatten().try_for_each(|path| files::check(path))?;
     if args.what == What::Data {
         return images(args);
     }
@@ -138,7 +139,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
         runs(args, &methods, &target, &mut record)?;
     }
     if let Some(path) = &args.json {
-        write_file(path, &json(&record))?;
+        files::write(path, &json(&record))?;
         eprintln_lossy(&format!("wrote {}", path.display()));
     }
     let Some(old) = old else { return Ok(Outcome::Done) };
@@ -159,7 +160,7 @@ fn images(args: &Args) -> Result<Outcome> {
     record.data = data::measure(path, args.image_size, args.budget().of_data())?;
     print(&table::data(&record.data))?;
     if let Some(path) = &args.json {
-        write_file(path, &json(&record))?;
+        files::write(path, &json(&record))?;
         eprintln_lossy(&format!("wrote {}", path.display()));
     }
     Ok(Outcome::Done)
@@ -208,7 +209,7 @@ fn scale(args: &Args, target: &Target, record: &mut Record) -> Result<()> {
     }
     print(&format!("\n{}", table::scale(&record.scale)))?;
     if let Some(path) = &args.plot {
-        write_file(path, plot(record, base).as_bytes())?;
+        files::write(path, plot(record, base).as_bytes())?;
         eprintln_lossy(&format!("wrote {}", path.display()));
     }
     Ok(())
@@ -268,6 +269,17 @@ impl Args {
             return Err(Error::setting("--plot", path.display(), "the name of an .svg file"));
         }
         let data = self.what == What::Data;
+        if data
+            && (!self.arch.is_empty()
+                || self.adapter.is_some()
+                || self.variant.is_some()
+                || self.method != Methods::Both)
+        {
+            return Err(Error::Usage("`bench data` reads images, without a network or an adapter".into()));
+        }
+        if self.what == What::Scale && (self.arch.len() > 1 || self.method == Methods::Fp32) {
+            return Err(Error::Usage("`bench scale` measures one --arch, with S³".into()));
+        }
         if !data && (self.data.is_some() || self.image_size.is_some()) {
             return Err(Error::Usage("--data and --image-size are for `bench data`".into()));
         }

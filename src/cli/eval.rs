@@ -6,9 +6,9 @@ use crate::data::{self, DatasetName, Input, Need, Opening, Source};
 use crate::deploy::{Arith, Session, calibrate, packed};
 use crate::engine::Target;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::method::{Method, MethodName};
 use crate::model::{Arch, Shortcut};
-use crate::train::checkpoint::write_file;
 use crate::train::evaluate::{self, Evaluator, Verdict, Verdicts};
 use crate::train::{Stated, Trained};
 use std::path::{Path, PathBuf};
@@ -98,6 +98,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
             return Err(Error::setting(flag, value, "at least 1"));
         }
     }
+    args.predictions.as_deref().map_or(Ok(()), files::check)?;
     let arith = args.arith.arith()?;
     if packed::is_file(&args.path)? {
         return run_packed(args, arith);
@@ -107,6 +108,8 @@ pub fn run(args: &Args) -> Result<Outcome> {
     check_method(args, trained.method, &trained.file)?;
     let own = trained.settings.as_ref();
     let dataset = args.dataset.or(trained.dataset).unwrap_or_default();
+    // Another dataset's files are elsewhere.
+    let own = own.filter(|settings| settings.dataset == dataset);
     let data = args.data.clone().or(own.and_then(|s| s.data.clone()));
     let seed = args.seed.or(own.map(|s| s.seed)).unwrap_or(0);
     // Integers get their ranges from training images.
@@ -178,9 +181,10 @@ fn run_packed(args: &Args, arith: Arith) -> Result<Outcome> {
         (args.data.as_deref(), args.seed.unwrap_or(0), Need::Test),
     );
     let source = Source::open_as(dataset, &opening)?;
-    if source.input.classes.len() != model.input.classes.len() || source.input.image != model.input.image {
+    if source.input.classes != model.input.classes || source.input.image != model.input.image {
         let [h, w] = model.input.image;
-        let problem = format!("knows {} classes of {h} x {w} images", model.input.classes.len());
+        let (classes, first) = (model.input.classes.len(), &model.input.classes[0]);
+        let problem = format!("knows {classes} classes of {h} x {w} images, the first of which is {first}");
         return Err(Error::checkpoint(
             &args.path,
             problem,
@@ -201,11 +205,6 @@ fn tell(args: &Args, file: &Path, target: &Target, verdicts: &Verdicts) -> Resul
         let line = "images could not be read; in the place of each the next one was evaluated";
         eprintln_lossy(&format!("warning: {} {line}", unreadable.len()));
     }
-    if let Some(path) = &args.predictions {
-        let line = |(i, v): (usize, &Verdict)| format!("{i},{},{}\n", v.class, v.loss);
-        let lines: String = verdicts.iter().enumerate().map(line).collect();
-        write_file(path, format!("image,class,loss\n{lines}").as_bytes())?;
-    }
     let score = evaluate::score(verdicts);
     if args.json {
         print_json(&score)?;
@@ -215,6 +214,11 @@ fn tell(args: &Args, file: &Path, target: &Target, verdicts: &Verdicts) -> Resul
             "top-1 {:.2} %  top-5 {:.2} %  loss {:.5}  on {} images",
             score.top1, score.top5, score.loss, score.images
         ))?;
+    }
+    if let Some(path) = &args.predictions {
+        let line = |(i, v): (usize, &Verdict)| format!("{i},{},{}\n", v.class, v.loss);
+        let lines: String = verdicts.iter().enumerate().map(line).collect();
+        files::write(path, format!("image,class,loss\n{lines}").as_bytes())?;
     }
     Ok(Outcome::Done)
 }

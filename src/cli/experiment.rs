@@ -35,7 +35,7 @@ pub struct Args {
     out: Option<PathBuf>,
 
     /// Directory (or archive) of the dataset's files
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = super::utf8_path)]
     data: Option<PathBuf>,
 
     /// A part of an adapter's name, its index, or host
@@ -52,7 +52,13 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<Outcome> {
-    let Some(name) = &args.name else { return list() };
+    let Some(name) = &args.name else {
+        let more = args.smoke || !args.set.is_empty() || args.out.is_some() || args.data.is_some();
+        return match more {
+            true => Err(Error::Usage("name an experiment (`shiftnet experiment --list` lists them)".into())),
+            false => list(),
+        };
+    };
     let (name, text) = experiment::find(name)?;
     let mut overrides = Overrides { smoke: args.smoke, ..Overrides::default() };
     args.set.iter().try_for_each(|assignment| overrides.add(assignment))?;
@@ -193,7 +199,7 @@ impl<'a> Session<'a> {
                 return Ok(Ended::Done);
             }
             State::Failed(reason) => {
-                let file = state::failure(&directory);
+                let file = directory.failure();
                 self.say(&format!("it failed: {reason} Remove {} to have it go on.", file.display()));
                 return Ok(Ended::Failed);
             }
@@ -201,7 +207,7 @@ impl<'a> Session<'a> {
             State::Begun(config) => self.resume(run, &directory, *config)?,
         };
         self.say(&setup);
-        let again = format!("the same command (runs so far: shiftnet report {})", self.out.display());
+        let again = format!("the same command (runs so far: shiftnet report {})", super::quoted(&self.out));
         let show = Show { quiet: self.args.quiet, json: false, tensorboard: self.args.tensorboard, again };
         match train::drive(trainer, &directory, &show, None) {
             Ok(Outcome::Interrupted) => return Ok(Ended::Interrupted),
@@ -235,13 +241,12 @@ impl<'a> Session<'a> {
     /// A run that was begun.
     fn resume(&mut self, run: &Run, directory: &RunDir, config: Config) -> Result<(Trainer, String)> {
         let settings = Settings {
-            data: self.args.data.clone().or(config.settings.data),
-            init_from: config.settings.init_from,
+            data: self.args.data.clone().or(config.settings.data.clone()),
+            init_from: config.settings.init_from.clone(),
             ..run.settings.clone()
         };
-        let name = self.args.adapter.clone().unwrap_or_else(|| config.adapter.name.clone());
-        let known = Choices { known: config.variants, ..Choices::default() };
-        let target = Target::choose(Some(&name))?.with_choices(known);
+        let target = train::resumed_on(self.args.adapter.as_deref(), &config)?;
+        let target = target.with_choices(Choices { known: config.variants, ..Choices::default() });
         let mut words = String::new();
         if target.info().name != config.adapter.name {
             words = format!(

@@ -7,8 +7,8 @@ use crate::data::{DatasetName, Input, Need, Opening, Source};
 use crate::deploy::{Model, calibrate, onnx, packed};
 use crate::engine::Target;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::model::{Arch, Shortcut, weights};
-use crate::train::checkpoint::write_file;
 use crate::train::{Stated, Trained};
 use std::path::PathBuf;
 
@@ -68,6 +68,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<Outcome> {
+    files::check(&args.out)?;
     let last = args.checkpoint == Which::Last;
     let stated = Stated { arch: args.arch, shortcut: args.shortcut, last };
     let trained = Trained::read(&args.path, stated)?;
@@ -86,7 +87,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
             packed::encode(&model)?
         }
     };
-    write_file(&args.out, &bytes)?;
+    files::write(&args.out, &bytes)?;
     let parameters = trained.tensors.iter().filter(|(name, _)| !name.contains(".running_"));
     let parameters: usize = parameters.map(|(_, (_, values))| values.len()).sum();
     print(&format!(
@@ -111,6 +112,10 @@ fn dataset(args: &Args, trained: &Trained) -> Result<DatasetName> {
 /// The images and classes of `dataset`: by its name or the checkpoint, else from its files.
 fn input(args: &Args, trained: &Trained, dataset: DatasetName) -> Result<Input> {
     if let Some(input) = trained.input(dataset) {
+        if let Some(side) = args.image_size.filter(|side| [*side; 2] != input.image) {
+            let expected = format!("{}, as the network was trained, or left out", input.image[0]);
+            return Err(Error::setting("--image-size", side, expected));
+        }
         return Ok(input);
     }
     let own = trained.settings.as_ref().and_then(|settings| settings.data.as_deref());

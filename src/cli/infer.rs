@@ -1,5 +1,6 @@
 //! `shiftnet infer`
 
+use super::progress::eprintln_lossy;
 use super::{Outcome, arith, print, print_json};
 use crate::data::pictures;
 use crate::deploy::{Model, Session, packed};
@@ -15,7 +16,7 @@ pub struct Args {
     #[arg(value_name = "MODEL")]
     model: PathBuf,
 
-    /// JPEG, PNG or WebP files, or folders of them
+    /// JPEG, PNG or WebP files, or folders of them, in which files that cannot be read are left out (with exit code 1)
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<PathBuf>,
 
@@ -65,14 +66,27 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let batch = args.batch_size.unwrap_or(64).min(files.len());
     let mut session = Session::new(&model, arith, batch, &target)?;
     let width = files.iter().map(|file| file.display().to_string().chars().count()).max().unwrap_or(0);
-    let mut seconds = 0.0;
+    let (mut seconds, mut seen) = (0.0, 0);
     for files in files.chunks(batch) {
-        let pixels = files.iter().map(|file| pictures::read(file, model.input.image));
-        let pixels = pixels.collect::<Result<Vec<_>>>()?.concat();
+        let (mut names, mut pixels) = (Vec::new(), Vec::new());
+        for file in files {
+            match pictures::read(file, model.input.image) {
+                Ok(planes) => {
+                    names.push(file);
+                    pixels.extend(planes);
+                }
+                // One of many: the others are what is asked for.
+                Err(error @ Error::Image { .. }) if !args.images.contains(file) => {
+                    eprintln_lossy(&format!("warning: {error}"));
+                }
+                Err(error) => return Err(error),
+            }
+        }
         let began = Instant::now();
         let logits = session.run(&pixels)?;
         seconds += began.elapsed().as_secs_f64();
-        for (file, logits) in files.iter().zip(logits) {
+        seen += names.len();
+        for (file, logits) in names.into_iter().zip(logits) {
             if !logits.iter().all(|logit| logit.is_finite()) {
                 let problem = format!("computes values that are not finite for {}", file.display());
                 return Err(Error::checkpoint(
@@ -94,12 +108,12 @@ pub fn run(args: &Args) -> Result<Outcome> {
             }
         }
     }
-    let rate = files.len() as f64 / seconds;
+    let rate = if seen == 0 { 0.0 } else { seen as f64 / seconds };
     match args.json {
-        true => print(&format!(r#"{{"images":{},"images_per_s":{rate:.1}}}"#, files.len()))?,
-        false => print(&format!("{} images, {rate:.1} images/s on {}", files.len(), target.info()))?,
+        true => print(&format!(r#"{{"images":{seen},"images_per_s":{rate:.1}}}"#))?,
+        false => print(&format!("{seen} images, {rate:.1} images/s on {}", target.info()))?,
     }
-    Ok(Outcome::Done)
+    Ok(if seen == files.len() { Outcome::Done } else { Outcome::Failed })
 }
 
 /// The `top` most probable classes: softmax of the logits. The first of equal ones comes first.

@@ -1,5 +1,6 @@
 //! `shiftnet inspect`
 
+use super::eval::Which;
 use super::{Outcome, print};
 use crate::deploy::compile::{Inference, Options};
 use crate::deploy::{Arith, packed};
@@ -17,8 +18,12 @@ pub struct Args {
     #[arg(value_name = "RUN|FILE")]
     path: PathBuf,
 
-    /// A run's last checkpoint in place of its best
-    #[arg(long)]
+    /// Which of a run's checkpoints
+    #[arg(long, default_value = "best")]
+    checkpoint: Which,
+
+    /// As --checkpoint last
+    #[arg(long, hide = true, conflicts_with = "checkpoint")]
     last: bool,
 }
 
@@ -26,7 +31,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     if packed::is_file(&args.path)? {
         return packed_model(&args.path);
     }
-    let file = run_dir::weights_file(&args.path, args.last);
+    let file = run_dir::weights_file(&args.path, args.last || args.checkpoint == Which::Last);
     let (tensors, progress) = checkpoint::read_weights(&file)?;
     if let Some(progress) = &progress {
         let name = |key: &str| progress.settings[key].as_str().unwrap_or("?").to_string();

@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::train::Flags;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Trains and runs networks whose weights are 0, ±1, ±2, ±4 (sign-sparse-shift, S³), on any GPU.
@@ -52,13 +53,16 @@ enum Command {
     Bench(bench::Args),
 }
 
+/// What the standard output is called in errors.
+const OUTPUT: &str = "the standard output";
+
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Done,
     /// `bench --compare` found something slower: exit code 1.
     Slower,
-    /// Runs of an experiment failed, and it said which: exit code 1.
+    /// Runs of an experiment failed, or images could not be read, and it said which: exit code 1.
     Failed,
     /// By Ctrl-C, with everything saved: exit code 130.
     Interrupted,
@@ -79,7 +83,8 @@ fn command() -> clap::Command {
         }
         _ => arg,
     };
-    Cli::command().mut_subcommand("train", |train| train.mut_args(explain))
+    // The last of several wins, so that scripts can pass on what they are given.
+    Cli::command().mut_subcommand("train", |train| train.mut_args(explain).args_override_self(true))
 }
 
 /// Parses the arguments, runs their command and prints its error, if any.
@@ -100,17 +105,18 @@ pub fn run() -> ExitCode {
         Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Report(args)) => report::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
-        None => command()
-            .print_help()
-            .map(|()| Outcome::Done)
-            .map_err(|e| Error::io("write", "the standard output", e)),
+        None => command().print_help().map(|()| Outcome::Done).map_err(|e| Error::io("write", OUTPUT, e)),
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Slower | Outcome::Failed) => ExitCode::from(1),
         Ok(Outcome::Interrupted) => ExitCode::from(130),
         // The reader of our output has gone; there is nobody to tell.
-        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Error::Io { source, path, .. })
+            if path.as_os_str() == OUTPUT && source.kind() == std::io::ErrorKind::BrokenPipe =>
+        {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             // Where even this cannot be written, the exit code still says it.
             let _ = writeln!(std::io::stderr(), "error: {error}");
@@ -122,9 +128,22 @@ pub fn run() -> ExitCode {
 /// Writes a line to the standard output.
 fn print(line: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}")
-        .and_then(|()| out.flush())
-        .map_err(|e| Error::io("write", "the standard output", e))
+    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|e| Error::io("write", OUTPUT, e))
+}
+
+/// A path that a file of text can hold.
+fn utf8_path(text: &str) -> Result<PathBuf, String> {
+    Ok(text.into())
+}
+
+/// A path as a word of a command line.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/\\:._-+,=@%".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
 }
 
 /// `value` as one line of JSON on the standard output.

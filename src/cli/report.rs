@@ -1,5 +1,6 @@
 //! `shiftnet report`
 
+use super::eval::Which;
 use super::progress::eprintln_lossy;
 use super::{Outcome, print};
 use crate::error::{Error, Result};
@@ -16,6 +17,10 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
+    /// Which of a run's checkpoints says what the sample images show
+    #[arg(long, default_value = "best")]
+    checkpoint: Which,
+
     /// A part of an adapter's name, its index, or host: what evaluates the sample images
     #[arg(long, value_name = "NAME|INDEX|host")]
     adapter: Option<String>,
@@ -25,6 +30,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let adapter = args.adapter.as_deref();
     if let [path] = &args.paths[..] {
         if let Some((subject, entries)) = compare::experiment(path)? {
+            args.only_one_run()?;
             let out = args.out.clone().unwrap_or_else(|| path.clone());
             return comparison(subject, &entries, &out, adapter);
         }
@@ -33,14 +39,25 @@ pub fn run(args: &Args) -> Result<Outcome> {
                 "--out is where a comparison of several runs goes; this is one run".into(),
             ));
         }
-        let path = report::write(path, adapter)?;
+        let path = report::write(path, args.checkpoint == Which::Last, adapter)?;
         print(&format!("wrote {}", path.display()))?;
         return Ok(Outcome::Done);
     }
+    args.only_one_run()?;
     let entries = compare::runs(&args.paths)?;
     let out = args.out.clone().unwrap_or_else(|| compare::common(&args.paths));
     let subject = compare::Subject { title: format!("{} runs", entries.len()), ..Default::default() };
     comparison(subject, &entries, &out, adapter)
+}
+
+impl Args {
+    /// That nothing is asked for which only the report of one run has.
+    fn only_one_run(&self) -> Result<()> {
+        match self.checkpoint {
+            Which::Best => Ok(()),
+            Which::Last => Err(Error::Usage("--checkpoint is for the report of one run".into())),
+        }
+    }
 }
 
 /// Writes the comparison, with the runs' own reports, and prints it.

@@ -1,16 +1,18 @@
 //! `shiftnet train`
 
 use super::progress::{Progress, eprintln_lossy, human};
-use super::{Outcome, interrupt, print, print_json};
+use super::{Outcome, interrupt, print, print_json, quoted};
 use crate::bench::profile;
 use crate::engine::Target;
 use crate::engine::profiled::Recorder;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::gpu::AdapterInfo;
 use crate::kernels::choose::Choices;
-use crate::train::checkpoint::write_file;
-use crate::train::{Event, Flags, RunDir, Settings, Setup, TensorBoard, Trainer};
+use crate::train::run_dir::Config;
+use crate::train::{Event, Flags, RunDir, Settings, Setup, TensorBoard, Trainer, checkpoint};
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -54,7 +56,7 @@ pub struct Args {
     verbose: bool,
 
     /// Show the plan: buffers, dispatches, memory; write and run nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     dry_run: bool,
 
     /// Tell where the time of a few steps goes, by kernel and layer; the trace (for chrome://tracing or Perfetto) goes
@@ -76,6 +78,9 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<Outcome> {
+    if let Some(Some(trace)) = &args.profile {
+        files::check(trace)?;
+    }
     let resume = match &args.resume {
         None => None,
         Some(Some(directory)) => Some(RunDir::new(directory)),
@@ -93,7 +98,7 @@ pub fn run(args: Args) -> Result<Outcome> {
     let Some((trainer, run)) = trainer else { return Ok(Outcome::Done) };
     let profile =
         args.profile.map(|file| Profile::new(&trainer, file.unwrap_or_else(|| run.trace()), recorder));
-    let again = format!("shiftnet train --resume {}", run.path.display());
+    let again = format!("shiftnet train --resume {}", quoted(&run.path));
     drive(
         trainer,
         &run,
@@ -129,7 +134,7 @@ fn new_run(args: &Args, recorder: &Recorder) -> Result<Option<(Trainer, RunDir)>
     setup.recorder = args.profile.is_some().then(|| recorder.clone());
     announce(args, &setup);
     if args.dry_run {
-        print(&crate::plan::print::plan(&setup.network.plan))?;
+        print(&crate::plan::print::plan(&setup.network.plan, setup.settings.accumulate))?;
         return Ok(None);
     }
     let config = setup.config();
@@ -157,10 +162,27 @@ fn default_out(settings: &Settings) -> PathBuf {
 
 fn continue_run(args: &Args, run: RunDir, recorder: &Recorder) -> Result<Option<(Trainer, RunDir)>> {
     let config = run.config()?;
-    let settings = extended(args, config.settings.clone())?;
-    let name = args.adapter.clone().unwrap_or_else(|| config.adapter.name.clone());
+    let mut settings = extended(args, config.settings.clone())?;
+    // Before its data and its adapter, which a finished run does not need.
+    if run.last().exists() {
+        let (_, done) = checkpoint::read(&run.last())?;
+        let at_most = |most: &u64| done.step >= *most;
+        // What asks for more epochs does not mean the steps that the run ended at.
+        if args.flags.epochs.is_some()
+            && args.flags.max_steps.is_none()
+            && settings.max_steps.as_ref().is_some_and(at_most)
+        {
+            settings.max_steps = None;
+        }
+        if let Some(line) = finished(&run, &settings, &done) {
+            if !args.quiet {
+                eprintln_lossy(&line);
+            }
+            return Ok(None);
+        }
+    }
     let known = Choices { known: config.variants.clone(), ..Choices::default() };
-    let target = Target::choose(Some(&name))?.checked(args.checked).with_choices(known);
+    let target = resumed_on(args.adapter.as_deref(), &config)?.checked(args.checked).with_choices(known);
     if target.info().name != config.adapter.name {
         let (now, then) = (target.info(), config.adapter.name.clone());
         say(
@@ -176,17 +198,6 @@ fn continue_run(args: &Args, run: RunDir, recorder: &Recorder) -> Result<Option<
     let (config, now) = (config, setup.config());
     let trainer = setup.resume(run.clone())?;
     let step = trainer.progress().step;
-    if trainer.is_finished() || (run.last().exists() && step >= trainer.last_step()) {
-        let line = format!(
-            "{} is finished: {step} steps, {} epochs. Extend it with a larger --epochs (or --max-steps).",
-            run.path.display(),
-            trainer.progress().epoch
-        );
-        if !args.quiet {
-            eprintln_lossy(&line);
-        }
-        return Ok(None);
-    }
     if args.dry_run {
         print(&format!("would continue {} at step {step} of {}", run.path.display(), trainer.last_step()))?;
         return Ok(None);
@@ -196,6 +207,27 @@ fn continue_run(args: &Args, run: RunDir, recorder: &Recorder) -> Result<Option<
     }
     say(args, &format!("run {} continues after step {step}", run.path.display()));
     Ok(Some((trainer, run)))
+}
+
+/// The adapter that `wanted` names, else the one that the run began on.
+pub(super) fn resumed_on(wanted: Option<&str>, config: &Config) -> Result<Target> {
+    match wanted {
+        Some(wanted) => Target::choose(Some(wanted)),
+        None => Target::again(&config.adapter),
+    }
+}
+
+/// What there is to say where the run has nothing left to do after `done`.
+fn finished(run: &RunDir, settings: &Settings, done: &checkpoint::Progress) -> Option<String> {
+    let remedy = if done.epoch >= settings.epochs {
+        "a larger --epochs"
+    } else if settings.max_steps.is_some_and(|most| done.step >= most) {
+        "a larger --max-steps, or with --epochs"
+    } else {
+        return None;
+    };
+    let (path, checkpoint::Progress { step, epoch, .. }) = (quoted(&run.path), done);
+    Some(format!("{path} is finished: {step} steps, {epoch} epochs. Extend it with {remedy}."))
 }
 
 /// A run's own settings with what a resume may change: how far, how often, and where the data is.
@@ -210,7 +242,8 @@ fn extended(args: &Args, own: Settings) -> Result<Settings> {
         strict: None,
         ..flags.clone()
     };
-    let named = toml::to_string(&changed).unwrap_or_default();
+    let named = toml::to_string(&changed)
+        .map_err(|e| Error::Usage(format!("a resumed run continues with its own settings ({e})")))?;
     if let Some(line) = named.lines().next() {
         let flag = line.split(' ').next().unwrap_or(line);
         return Err(Error::Usage(format!(
@@ -295,12 +328,16 @@ impl Profile {
         Profile { recorder, adapter: trainer.info().clone(), file }
     }
 
-    /// Writes the trace and returns the tables, once all steps are recorded, or at the run's `end`.
-    fn take(&self, end: bool) -> Result<Option<String>> {
-        let Some(recording) = self.recorder.take(end) else { return Ok(None) };
+    /// Writes the trace and returns the tables, once all steps are recorded, or at the run's `end`. A trace that cannot be written
+    /// is no reason to end the run.
+    fn take(&self, end: bool) -> Option<String> {
+        let recording = self.recorder.take(end)?;
         let trace = profile::trace(&recording, &self.adapter);
-        write_file(&self.file, trace.to_string().as_bytes())?;
-        Ok(Some(format!("{}\nwrote {}", profile::tables(&recording), self.file.display())))
+        let written = match files::write(&self.file, trace.to_string().as_bytes()) {
+            Ok(()) => format!("wrote {}", self.file.display()),
+            Err(error) => format!("warning: {error}"),
+        };
+        Some(format!("{}\n{written}", profile::tables(&recording)))
     }
 }
 
@@ -323,7 +360,8 @@ pub(super) fn drive(
     profile: Option<Profile>,
 ) -> Result<Outcome> {
     let began = std::time::Instant::now();
-    interrupt::ends(trainer.interrupt());
+    let stop = trainer.interrupt();
+    interrupt::ends(stop.clone());
     let first = trainer.progress().step;
     let board = show.tensorboard || run.tensorboard().is_dir();
     let mut board = board.then(|| TensorBoard::open(run, first)).transpose()?;
@@ -331,10 +369,11 @@ pub(super) fn drive(
     let steps = [first, trainer.last_step()];
     let mut progress = Progress::new(steps, trainer.steps_per_epoch(), trainer.settings(), quiet);
     let mut outcome = Outcome::Done;
+    let mut reader = Ok(());
     for event in trainer {
         let event = event?;
         if let Some(profile) = &profile
-            && let Some(tables) = profile.take(matches!(event, Event::End { .. }))?
+            && let Some(tables) = profile.take(matches!(event, Event::End { .. }))
         {
             progress.say(&tables);
         }
@@ -343,12 +382,19 @@ pub(super) fn drive(
         }
         match (&event, show.json) {
             (Event::Step(step), true) if !step.logged => {}
-            (_, true) => print_json(&event)?,
+            (_, true) if reader.is_err() => {}
+            // Where nobody reads any more, the run saves and ends.
+            (_, true) => {
+                reader = print_json(&event);
+                if reader.is_err() {
+                    stop.store(true, Ordering::Relaxed);
+                }
+            }
             (_, false) => progress.show(&event),
         }
         if let Event::End { step, interrupted } = event {
             let time = human(began.elapsed().as_secs_f64());
-            let path = run.path.display();
+            let path = quoted(&run.path);
             if interrupted {
                 outcome = Outcome::Interrupted;
                 progress.say(&format!("saved at step {step}; continue with: {}", show.again));
@@ -357,5 +403,5 @@ pub(super) fn drive(
             }
         }
     }
-    Ok(outcome)
+    reader.map(|()| outcome)
 }

@@ -119,7 +119,7 @@ fn normalize_lanes<const W: usize>(
                 }
             }
             if relu {
-                value = value.map(|value| value.max(0.0));
+                value = value.map(crate::reference::relu);
             }
             y[i] = value;
         }

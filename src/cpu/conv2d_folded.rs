@@ -58,7 +58,7 @@ fn finish_lanes<const W: usize>(affine: &[f32], residual: Option<&[f32]>, relu: 
                 }
             }
             if relu {
-                value = value.map(|value| value.max(0.0));
+                value = value.map(crate::reference::relu);
             }
             *y = value;
         }

@@ -4,6 +4,7 @@
 use super::conv2d_forward::window;
 use super::tile::{Panels, Rows, outer};
 use crate::kernels::conv2d_forward::Params;
+use crate::kernels::conv2d_weight_grad::tasks_of_part;
 use rayon::prelude::*;
 use std::cell::Cell;
 use std::ops::Range;
@@ -23,40 +24,49 @@ struct Scratch {
     dy: Panels,
 }
 
-/// Elements (S C) of a row of the kernel from which on each row is a task of its own.
-const WIDE: usize = 256;
-
 /// partial (splits, R, S, C, K) from x (N, H, W, C) and dy (N, P, Q, K).
 pub fn conv2d_weight_grad(p: &Params, x: &[f32], dy: &[f32], partial: &mut [f32]) {
-    let [r, wide] = [p.r, p.s * p.c].map(|x| x as usize);
+    let [r, len] = [p.r, p.s * p.c].map(|x| x as usize);
     let rows = (p.n * p.p) as usize;
     let run = rows.div_ceil(p.splits as usize);
     let block = (BLOCK / p.q as usize).max(1);
-    let tasks = if wide < WIDE { 1 } else { r };
+    let tasks = tasks_of_part(p);
+    let (taps, pieces) = (r / tasks.min(r), tasks.div_ceil(r));
     partial.par_chunks_mut(p.w_len() / tasks).enumerate().for_each(|(i, dw)| {
         let (split, task) = (i / tasks, i % tasks);
-        let taps = task * r / tasks..(task + 1) * r / tasks;
+        let first = task / pieces * taps;
+        let part = Part {
+            taps: first..first + taps,
+            channels: task % pieces * len / pieces..(task % pieces + 1) * len / pieces,
+        };
         dw.fill(0.0);
         let mut scratch = SCRATCH.take();
         let end = ((split + 1) * run).min(rows);
         for begin in (split * run..end).step_by(block) {
-            block_of_rows(p, x, dy, begin..end.min(begin + block), taps.clone(), dw, &mut scratch);
+            block_of_rows(p, x, dy, begin..end.min(begin + block), &part, dw, &mut scratch);
         }
         SCRATCH.set(scratch);
     });
 }
 
-/// Adds what the output rows (N P) `rows` give to dw (taps, S, C, K) of the rows of the kernel `taps`.
+/// What a task computes of the gradient (R, S C, K).
+struct Part {
+    taps: Range<usize>,
+    channels: Range<usize>,
+}
+
+/// Adds what the output rows (N P) `rows` give to dw (taps, channels, K) of a `part` of the kernel.
 fn block_of_rows(
     p: &Params,
     x: &[f32],
     dy: &[f32],
     rows: Range<usize>,
-    taps: Range<usize>,
+    part: &Part,
     dw: &mut [f32],
     scratch: &mut Scratch,
 ) {
-    let [c, p_len, q, k, s, stride] = [p.c, p.p, p.q, p.k, p.s, p.stride].map(|x| x as usize);
+    let [c, p_len, q, k, stride] = [p.c, p.p, p.q, p.k, p.stride].map(|x| x as usize);
+    let Part { taps, channels } = part;
     let image = (p.h * p.w * p.c) as usize;
     scratch.dy.refill(&dy[rows.start * q * k..rows.end * q * k], k);
     scratch.rows.clear();
@@ -82,10 +92,10 @@ fn block_of_rows(
             window.copy(&x[n * image..][..image], &mut scratch.x[first..len]);
             first
         };
-        scratch.rows.extend((0..of_image.len()).map(|row| first + row * stride * pitch));
+        scratch.rows.extend((0..of_image.len()).map(|row| first + row * stride * pitch + channels.start));
         begin = stop;
     }
     let x = if in_place { x } else { &scratch.x };
     let rows = Rows { x, rows: &scratch.rows, step: stride * c, width: q };
-    outer(rows, pitch, s * c, &scratch.dy, dw);
+    outer(rows, pitch, channels.len(), &scratch.dy, dw);
 }

@@ -8,7 +8,7 @@ use crate::rng::{Draws, Stream};
 use std::sync::atomic::Ordering;
 
 /// (n, h, w, c), k, size, stride: H and W apart, C and K apart and no multiples of 16, images smaller than the kernel.
-const SHAPES: [([usize; 4], usize, usize, usize); 15] = [
+const SHAPES: [([usize; 4], usize, usize, usize); 17] = [
     ([1, 5, 7, 4], 8, 3, 1),
     ([3, 6, 9, 8], 4, 3, 2),
     ([1, 9, 6, 8], 12, 1, 1),
@@ -24,6 +24,8 @@ const SHAPES: [([usize; 4], usize, usize, usize); 15] = [
     ([2, 32, 33, 16], 32, 3, 2),
     ([1, 300, 3, 4], 4, 3, 1),
     ([2, 9, 6, 96], 20, 3, 2),
+    ([1, 4, 5, 260], 8, 3, 1),
+    ([2, 3, 2, 512], 12, 1, 2),
 ];
 
 type Forward = fn(&Params, &[f32], &[f32], &mut [f32], &mut [f32]);

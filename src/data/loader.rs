@@ -67,7 +67,10 @@ impl Reading {
         }
         Err(match first {
             Some(Error::Image { path, problem, remedy }) => {
-                let more = format!("{problem}, and so are the {} behind it", unreadable.len() - 1);
+                let more = match unreadable.len() {
+                    1 => problem,
+                    all => format!("{problem}, and so are the {} behind it", all - 1),
+                };
                 Error::Data { path, problem: more, remedy }
             }
             _ => Error::Usage("the dataset is empty".into()),

@@ -5,6 +5,7 @@ use super::folder::{self, Files, Splits};
 use super::loader::in_parallel;
 use super::{Dataset, DatasetName, Need, Opening, Source, crop};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::rng::Draws;
 use memmap2::Mmap;
 use rayon::prelude::*;
@@ -109,24 +110,12 @@ pub fn write(
 ) -> Result<Packed> {
     let need = if root.join("train").is_dir() { Need::TrainAndTest } else { Need::Test };
     let splits = Splits::list(root, &Opening { need, ..Opening::default() }, &folder::read_directory)?;
-    let mut name = out.file_name().unwrap_or_default().to_os_string();
-    name.push(".tmp");
-    let temporary = out.with_file_name(name);
-    let packed = write_to(&temporary, splits, side, strict, tell).and_then(|packed| {
-        std::fs::rename(&temporary, out).map_err(|e| Error::io("write", out, e))?;
-        // The rename itself lasts once the directory is flushed; not every system opens directories.
-        if let Some(Ok(directory)) = out.parent().map(File::open) {
-            directory.sync_all().map_err(|e| Error::io("write", out, e))?;
-        }
-        Ok(packed)
-    });
-    packed.inspect_err(|_| {
-        // What was half-written is of no use; that it cannot be removed changes nothing.
-        let _ = std::fs::remove_file(&temporary);
-    })
+    files::write_with(out, |file| write_to(file, out, splits, side, strict, tell))
 }
 
+/// Writes to `file`, which is to stand at `path`.
 fn write_to(
+    file: &mut File,
     path: &Path,
     splits: Splits,
     side: usize,
@@ -137,7 +126,7 @@ fn write_to(
     let Splits { classes, train, test } = splits;
     let all = train.len() + test.len();
     let short_side = crop::short_side(side);
-    let mut file = BufWriter::with_capacity(1 << 20, File::create(path).map_err(failed)?);
+    let mut file = BufWriter::with_capacity(1 << 20, file);
     file.write_all(&[0; HEADER]).map_err(failed)?;
     let mut writer =
         Writer { offset: HEADER as u64, records: vec![], seen: 0, all, strict, unreadable: 0, tell };
@@ -160,8 +149,7 @@ fn write_to(
     header[HEADER - 4..].copy_from_slice(&crc.to_le_bytes());
     file.seek(SeekFrom::Start(0)).map_err(failed)?;
     file.write_all(&header).map_err(failed)?;
-    let file = file.into_inner().map_err(|e| failed(e.into_error()))?;
-    file.sync_all().map_err(failed)?;
+    file.flush().map_err(failed)?;
     Ok(Packed { contents, bytes: offset + index.len() as u64, unreadable })
 }
 

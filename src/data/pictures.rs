@@ -38,12 +38,14 @@ fn walk(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     let mut entries = entries.map_err(|e| Error::io("read", directory, e))?;
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
-        let (path, kind) = (entry.path(), entry.file_type().map_err(|e| Error::io("read", entry.path(), e))?);
-        let extension = path.extension().and_then(|e| e.to_str()).map(str::to_lowercase);
-        match extension {
-            _ if kind.is_dir() => walk(&path, found)?,
-            Some(extension) if EXTENSIONS.contains(&extension.as_str()) => found.push(path),
-            _ => {}
+        let path = entry.path();
+        let image = is_image(&path.to_string_lossy());
+        let kind = entry.file_type().map_err(|e| Error::io("read", &path, e))?;
+        // As datasets are listed: a link is followed where it leads to a folder.
+        if kind.is_dir() || (kind.is_symlink() && !image && path.is_dir()) {
+            walk(&path, found)?;
+        } else if image {
+            found.push(path);
         }
     }
     Ok(())
@@ -150,8 +152,19 @@ mod tests {
             saved(root, name, &dot);
         }
         std::fs::write(root.join("b/readme.md"), "text").expect("a small file");
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(root.join("b/deep"), root.join("b/link")).expect("a link");
         let found = files(&[root.to_path_buf()]).expect("a folder with images");
         let names = found.iter().map(|path| path.strip_prefix(root).expect("inside").display().to_string());
-        assert_eq!(names.collect::<Vec<_>>(), ["b/a.png", "b/deep/x.png", "c.png"]);
+        assert_eq!(
+            names.collect::<Vec<_>>(),
+            [
+                "b/a.png",
+                "b/deep/x.png",
+                #[cfg(unix)]
+                "b/link/x.png",
+                "c.png"
+            ]
+        );
     }
 }

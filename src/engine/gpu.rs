@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Arithmetic of one submission, at most: on a GPU that reaches 1 TFLOP/s it runs for 20 ms, far from the
+/// Arithmetic of one submission, at most, where that is more than one dispatch: on a GPU that reaches 1 TFLOP/s it runs for 20 ms, far from the
 /// two seconds after which desktop drivers reset a device.
 const FLOPS_A_SUBMISSION: u64 = 20_000_000_000;
 
@@ -138,7 +138,8 @@ impl GpuEngine {
         let mut encoder = self.encoder();
         let mut flops = 0;
         for (pass, i) in range.enumerate() {
-            if flops >= FLOPS_A_SUBMISSION {
+            let next = self.lists[list as usize][i].flops;
+            if flops > 0 && flops + next > FLOPS_A_SUBMISSION {
                 let full = std::mem::replace(&mut encoder, self.encoder());
                 self.submit(full)?;
                 flops = 0;
@@ -223,8 +224,11 @@ impl Engine for GpuEngine {
             let mut flops = 0;
             {
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-                while next < range.end && flops < FLOPS_A_SUBMISSION {
+                while next < range.end {
                     let prepared = &self.lists[list as usize][next];
+                    if flops > 0 && flops + prepared.flops > FLOPS_A_SUBMISSION {
+                        break;
+                    }
                     encode(&mut pass, prepared);
                     flops += prepared.flops;
                     next += 1;
@@ -277,9 +281,10 @@ mod tests {
     use crate::gpu::device::Limits;
     use crate::kernels::add;
 
-    /// y = x + 0 of 8 elements on the first adapter; `None` where there is no adapter.
-    fn engine(replaced: &[(&str, &str)]) -> Option<Result<GpuEngine>> {
-        let adapter = adapter::all().into_iter().next()?;
+    /// y = x + 0 of 8 elements on the first adapter.
+    fn engine(replaced: &[(&str, &str)]) -> Result<GpuEngine> {
+        let adapter =
+            adapter::all().into_iter().next().expect("the tests need an adapter, a software one at least");
         let mut plan = Plan::default();
         let [x, zero, y] = ["x", "zero", "y"]
             .map(|name| plan.buffer(name, &[8], crate::plan::Elem::F32, crate::plan::Role::State));
@@ -287,7 +292,7 @@ mod tests {
         let device =
             Device::open(&adapter, plan.largest_buffer(), Limits::Needed).expect("the adapter opens");
         let replaced = replaced.iter().map(|(stem, text)| (stem.to_string(), text.to_string())).collect();
-        Some(GpuEngine::new(device, Arc::new(plan), Shaders { replaced, ..Shaders::default() }))
+        GpuEngine::new(device, Arc::new(plan), Shaders { replaced, ..Shaders::default() })
     }
 
     fn whole(plan: &Plan, name: &str) -> View {
@@ -297,16 +302,15 @@ mod tests {
 
     #[test]
     fn a_shader_that_does_not_compile_is_an_error_that_names_it() {
-        let Some(result) = engine(&[("add", "fn main() { nonsense }")]) else { return };
-        let message = result.err().expect("it cannot compile").to_string();
+        let message =
+            engine(&[("add", "fn main() { nonsense }")]).err().expect("it cannot compile").to_string();
         assert!(message.contains("add"), "{message}");
     }
 
     /// Whatever is called on a lost device comes back as an error, again and again.
     #[test]
     fn a_lost_device_is_an_error_and_not_a_panic() {
-        let Some(engine) = engine(&[]) else { return };
-        let mut engine = engine.expect("it compiles");
+        let mut engine = engine(&[]).expect("it compiles");
         let [x, y] = ["x", "y"].map(|name| whole(&engine.plan, name));
         let values: [f32; 8] = [-1.0, 2.0, -3.0, 4.0, 0.0, -0.0, 7.0, -8.0];
         engine.write(x, bytemuck::cast_slice(&values)).expect("the device is there");
@@ -320,8 +324,7 @@ mod tests {
 
     #[test]
     fn dispatches_are_timed_where_the_adapter_has_a_clock() {
-        let Some(engine) = engine(&[]) else { return };
-        let mut engine = engine.expect("it compiles");
+        let mut engine = engine(&[]).expect("it compiles");
         let times = engine.profile(List::Forward).expect("it runs");
         assert_eq!(times.is_some(), engine.device.timestamps);
         assert!(

@@ -55,6 +55,12 @@ impl HostEngine {
     }
 }
 
+/// Runs `dispatches` on one of the threads that share the work of each: from another thread, each dispatch would wait to be
+/// woken, which takes longer than a small one itself.
+fn among_workers<T: Send>(dispatches: impl FnOnce() -> T + Send) -> T {
+    rayon::scope(|_| dispatches())
+}
+
 fn allocate(plan: &Plan, slots: &Slots, slot: usize) -> Result<Vec<u32>> {
     let len = slots.sizes[slot];
     // A trial, because failing to allocate would end the program.
@@ -65,7 +71,7 @@ fn allocate(plan: &Plan, slots: &Slots, slot: usize) -> Result<Vec<u32>> {
                 "buffer {name} needs {} bytes, more than this machine's memory has left",
                 len * 4
             ),
-            remedy: "Use a smaller --batch-size, or cut the batch into micro-batches with --accumulate"
+            remedy: "Use a smaller --batch-size; `train` can also cut the batch into micro-batches with --accumulate"
                 .into(),
         }
     })?;
@@ -116,7 +122,7 @@ impl Engine for HostEngine {
 
     fn run_part(&mut self, list: List, range: Range<usize>) -> Result<()> {
         let plan = self.plan.clone();
-        plan.list(list)[range].iter().for_each(|dispatch| self.dispatch(dispatch));
+        among_workers(|| plan.list(list)[range].iter().for_each(|dispatch| self.dispatch(dispatch)));
         Ok(())
     }
 
@@ -139,7 +145,7 @@ impl Engine for HostEngine {
             self.dispatch(dispatch);
             Span { begin, ms: start.elapsed().as_secs_f64() * 1e3 - begin }
         };
-        Ok(Some(plan.list(list)[range].iter().map(time).collect()))
+        Ok(Some(among_workers(|| plan.list(list)[range].iter().map(time).collect())))
     }
 }
 

@@ -110,6 +110,11 @@ impl Target {
         Ok(Target::of(adapter::choose(wanted)?))
     }
 
+    /// The adapter that `before` was; see [`adapter::again`].
+    pub fn again(before: &AdapterInfo) -> Result<Target> {
+        Ok(Target::of(adapter::again(before)?))
+    }
+
     /// The host engine.
     pub fn host() -> Target {
         Target::of(Choice::Host)

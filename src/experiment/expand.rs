@@ -89,7 +89,7 @@ impl Experiment {
         let fixed = overrides.table();
         let mut drafts = Vec::new();
         for i in 0..self.runs.len() {
-            drafts.extend(self.product(i, &fixed)?);
+            drafts.extend(self.product(i, &fixed, overrides.smoke)?);
         }
         let mut names = BTreeSet::new();
         for draft in &drafts {
@@ -117,10 +117,18 @@ impl Experiment {
     }
 
     /// The product of the lists of entry `i`.
-    fn product(&self, i: usize, fixed: &Table) -> Result<Vec<Draft>> {
+    fn product(&self, i: usize, fixed: &Table, smoke: bool) -> Result<Vec<Draft>> {
         let entry = &self.runs[i];
         let mut table = self.settings.clone();
         table.extend(entry.settings.clone());
+        if smoke {
+            // What another network, or other images, are for.
+            table.remove("image-size");
+            let of_a_run = |from: &Value| from.as_str().is_some_and(|from| from.starts_with("run:"));
+            if table.get("init-from").is_some_and(|from| !of_a_run(from)) {
+                table.remove("init-from");
+            }
+        }
         table.extend(fixed.clone());
         // In the order of the flags; the seed moves fastest.
         let keys = Flags::FIELDS.iter().map(|field| field.replace('_', "-")).filter(|key| key != "seed");
@@ -313,6 +321,10 @@ mod tests {
         assert_eq!(names(&runs), ["s3-bits2", "s3-bits3"]);
         let settings = &runs[1].settings;
         assert_eq!((settings.arch.to_string(), settings.epochs, settings.lr), ("resnet8".into(), 1, 0.5));
+        let folder =
+            "[settings]\ndataset = 'image-folder'\nimage-size = 64\n[[run]]\nname = 'x'\ninit-from = 'x.pth'";
+        let runs = self::experiment(folder).expand(&Overrides::smoke()).expect("legal");
+        assert_eq!((runs[0].settings.image_size, &runs[0].settings.init_from), (None, &None));
         for (assignment, expected) in [
             ("epochs", "KEY=VALUE"),
             ("bitz=3", "no such setting"),

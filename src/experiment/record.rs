@@ -3,7 +3,7 @@
 use super::expand::{Overrides, Run};
 use super::file::Experiment;
 use crate::error::{Error, Result};
-use crate::train::checkpoint::write_file;
+use crate::files;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -51,7 +51,7 @@ impl Record {
     pub fn write(&self, directory: &Path) -> Result<()> {
         std::fs::create_dir_all(directory).map_err(|e| Error::io("create", directory, e))?;
         let text = toml::to_string_pretty(self).expect("plain data");
-        write_file(&path(directory), text.as_bytes())
+        files::write(&path(directory), text.as_bytes())
     }
 
     /// The experiment and its runs, as they were begun.

@@ -1,10 +1,10 @@
 //! How far a run of an experiment is, by the files in its directory.
 
 use crate::error::{Error, Result};
-use crate::train::checkpoint::{self, write_file};
+use crate::files;
+use crate::train::checkpoint;
 use crate::train::run_dir::Config;
 use crate::train::{RunDir, Settings};
-use std::path::PathBuf;
 
 /// How far a run is.
 pub enum State {
@@ -34,13 +34,18 @@ impl State {
         let keys =
             |value: &serde_json::Value| value.as_object().map(|map| map.keys().cloned().collect::<Vec<_>>());
         let names = [&now, &then].into_iter().filter_map(keys).flatten().collect::<Vec<_>>();
-        if let Some(name) = names.iter().find(|name| now.get(name.as_str()) != then.get(name.as_str())) {
+        // Where the experiment leaves it to the data, the run has what the data said.
+        let differs = |name: &&String| {
+            let said_by_data = *name == "image-size" && settings.image_size.is_none();
+            !said_by_data && now.get(name.as_str()) != then.get(name.as_str())
+        };
+        if let Some(name) = names.iter().find(differs) {
             return Err(Error::Usage(format!(
                 "{} holds a run with another {name} than the experiment's: move it away, or choose another --out",
                 run.path.display()
             )));
         }
-        if let Ok(reason) = std::fs::read_to_string(failure(run)) {
+        if let Ok(reason) = std::fs::read_to_string(run.failure()) {
             return Ok(State::Failed(reason.trim().into()));
         }
         if run.last().exists() {
@@ -56,10 +61,5 @@ impl State {
 
 /// Notes that a run cannot end, for the next start.
 pub fn fail(run: &RunDir, reason: &Error) -> Result<()> {
-    write_file(&failure(run), format!("{reason}\n").as_bytes())
-}
-
-/// The file that says why a run failed.
-pub fn failure(run: &RunDir) -> PathBuf {
-    run.path.join("failed.txt")
+    files::write(&run.failure(), format!("{reason}\n").as_bytes())
 }

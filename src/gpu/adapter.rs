@@ -10,6 +10,13 @@ pub struct AdapterInfo {
     pub kind: AdapterKind,
     pub backend: String,
     pub driver: String,
+    /// How many that are called the same come before it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub nth: usize,
+}
+
+fn is_zero(nth: &usize) -> bool {
+    *nth == 0
 }
 
 impl AdapterInfo {
@@ -26,13 +33,14 @@ impl AdapterInfo {
             kind: AdapterKind::Host,
             backend: "cpu".into(),
             driver: format!("{form}, {} threads", rayon::current_num_threads()),
+            nth: 0,
         }
     }
 }
 
 impl std::fmt::Display for AdapterInfo {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        let AdapterInfo { name, kind, backend, driver } = self;
+        let AdapterInfo { name, kind, backend, driver, .. } = self;
         write!(f, "{name} ({backend}, {}, {driver})", format!("{kind:?}").to_lowercase())
     }
 }
@@ -79,6 +87,10 @@ pub fn all() -> Vec<Adapter> {
     let mut adapters: Vec<Adapter> =
         pollster::block_on(instance.enumerate_adapters(backends)).into_iter().map(describe).collect();
     adapters.sort_by_key(|a| a.info.kind);
+    for i in 0..adapters.len() {
+        let equal = |other: &&Adapter| AdapterInfo { nth: 0, ..other.info.clone() } == adapters[i].info;
+        adapters[i].info.nth = adapters[..i].iter().filter(equal).count();
+    }
     adapters
 }
 
@@ -93,7 +105,7 @@ fn describe(inner: wgpu::Adapter) -> Adapter {
     };
     let driver = format!("{} {}", info.driver, info.driver_info).trim().to_string();
     let backend = info.backend.to_str().to_string();
-    Adapter { info: AdapterInfo { name: info.name, kind, backend, driver }, inner }
+    Adapter { info: AdapterInfo { name: info.name, kind, backend, driver, nth: 0 }, inner }
 }
 
 /// What `--adapter` chose.
@@ -108,6 +120,32 @@ pub enum Choice {
 /// software adapter's.
 pub fn choose(wanted: Option<&str>) -> Result<Choice> {
     choose_among(all(), wanted)
+}
+
+/// The adapter that `before` was: the same in everything, else one of its name, else one whose name holds its own.
+///
+/// # Errors
+/// [`Error::Adapter`] where there is none.
+pub fn again(before: &AdapterInfo) -> Result<Choice> {
+    if before.kind == AdapterKind::Host {
+        return Ok(Choice::Host);
+    }
+    let mut adapters = all();
+    let infos: Vec<&AdapterInfo> = adapters.iter().map(|adapter| &adapter.info).collect();
+    match nearest(&infos, before) {
+        Some(at) => Ok(Choice::Gpu(Box::new(adapters.swap_remove(at)))),
+        None => choose_among(adapters, Some(&before.name)),
+    }
+}
+
+/// The place of `before` among `infos`, or of one of its name.
+fn nearest(infos: &[&AdapterInfo], before: &AdapterInfo) -> Option<usize> {
+    let with = |same: &dyn Fn(&AdapterInfo) -> bool| infos.iter().position(|info| same(info));
+    // A driver may have been updated since.
+    let like = |info: &AdapterInfo| info.name == before.name && info.backend == before.backend;
+    with(&|info| info == before)
+        .or_else(|| with(&|info| like(info) && info.nth == before.nth))
+        .or_else(|| with(&|info| info.name == before.name))
 }
 
 /// [`choose`] among adapters that [`all`] gave.
@@ -133,4 +171,34 @@ pub fn choose_among(adapters: Vec<Adapter>, wanted: Option<&str>) -> Result<Choi
         problem: format!("no adapter matches `{wanted}`"),
         remedy: format!("Choose one of: {} (`shiftnet devices` lists them)", names.join(", ")),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_goes_on_where_it_began() {
+        let info = |name: &str, backend: &str, driver: &str, nth| AdapterInfo {
+            name: name.into(),
+            kind: AdapterKind::Discrete,
+            backend: backend.into(),
+            driver: driver.into(),
+            nth,
+        };
+        let all = [
+            info("RTX 3080 Ti", "vulkan", "570", 0),
+            info("RTX 3080", "dx12", "570", 0),
+            info("RTX 3080", "vulkan", "570", 0),
+            info("RTX 3080", "vulkan", "570", 1),
+        ];
+        let all: Vec<&AdapterInfo> = all.iter().collect();
+        for at in 0..all.len() {
+            assert_eq!(nearest(&all, all[at]), Some(at));
+        }
+        // After an update of the driver; on another backend; on another machine.
+        assert_eq!(nearest(&all, &info("RTX 3080", "vulkan", "560", 1)), Some(3));
+        assert_eq!(nearest(&all, &info("RTX 3080", "metal", "570", 0)), Some(1));
+        assert_eq!(nearest(&all, &info("RTX 308", "vulkan", "570", 0)), None);
+    }
 }

@@ -69,8 +69,41 @@ pub fn splits(params: &Params, variant: &Variant, invocations: usize) -> usize {
     runs(params, parts)
 }
 
+/// The tasks that a part is cut into on CPU cores: rows of the kernel, and parts of these where they are long, each of so many
+/// channels that what they all read counts little.
+pub fn tasks_of_part(params: &Params) -> usize {
+    const ROWS: usize = 256;
+    let [r, row] = [params.r, params.s * params.c].map(|x| x as usize);
+    match row < ROWS {
+        true => 1,
+        false => r * (1..=row / ROWS).rev().find(|pieces| row.is_multiple_of(4 * pieces)).unwrap_or(1),
+    }
+}
+
+/// Into how many parts the sum over the batch is cut on CPU cores: so that there are tasks for 16 of them.
+pub fn parts_for_cores(params: &Params) -> usize {
+    16usize.div_ceil(tasks_of_part(params))
+}
+
 /// The number of equal runs of output rows (n, p), none empty, that comes nearest to `parts` from below.
 pub fn runs(params: &Params, parts: usize) -> usize {
     let rows = elements(&[params.n, params.p]);
     rows.div_ceil(rows.div_ceil(parts.clamp(1, rows)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Work for 16 cores, of few parts where the weight is large.
+    #[test]
+    fn large_weights_are_cut_rather_than_copied() {
+        for (c, k, size, tasks, parts) in
+            [(16, 16, 3, 1, 16), (64, 64, 3, 1, 16), (128, 128, 3, 3, 6), (512, 512, 3, 18, 1), (2048, 512, 1, 8, 2), (300, 64, 1, 1, 16)]
+        {
+            let conv = Params::new([32, 7, 7, c], k, size, 1);
+            assert_eq!((tasks_of_part(&conv), parts_for_cores(&conv)), (tasks, parts), "{c} to {k}, {size} x {size}");
+            assert!(conv.w_len().is_multiple_of(4 * tasks));
+        }
+    }
 }

@@ -22,6 +22,7 @@ const SHARED: &[(&str, &str)] = &[
     ("latent_update", include_str!("../../shaders/shared/latent_update.wgsl")),
     ("moments", include_str!("../../shaders/shared/moments.wgsl")),
     ("philox", include_str!("../../shaders/shared/philox.wgsl")),
+    ("relu", include_str!("../../shaders/shared/relu.wgsl")),
     ("step", include_str!("../../shaders/shared/step.wgsl")),
     ("tile", include_str!("../../shaders/shared/tile.wgsl")),
     ("weights_codes", include_str!("../../shaders/shared/weights_codes.wgsl")),

@@ -6,24 +6,19 @@ use super::graph::Op;
 use crate::error::Result;
 use crate::kernels::sum_partials::Part;
 use crate::kernels::*;
-use crate::plan::{AdapterKind, BufferId, Elem, List, Role, View, align};
-use std::collections::BTreeMap;
+use crate::plan::{AdapterKind, Elem, List, Role, View, align};
 
 /// The gradients of each layer's output that have been computed: their sum is its gradient.
 type Gradients = Vec<Vec<View>>;
 
-/// Where the partial sums of the weight gradients lie that go to one buffer.
+/// Where the partial sums of some layers' weight gradients lie, which are added up by one dispatch.
 struct Bank {
-    /// The whole buffer of gradients.
+    /// The part of a buffer of gradients that they are for.
     gradients: View,
     partial: View,
+    /// The layers, in the order of the forward pass, and their parts.
+    layers: Vec<usize>,
     parts: Vec<Part>,
-}
-
-/// The partial sums of each convolution, by layer: the number of its bank and of its part in it.
-struct WeightGradients {
-    banks: Vec<Bank>,
-    of_layer: BTreeMap<usize, (usize, usize)>,
 }
 
 impl Compiler<'_> {
@@ -31,71 +26,80 @@ impl Compiler<'_> {
     pub(super) fn backward(&mut self, units: &[Unit], outputs: &Outputs, dlogits: View) -> Result<()> {
         let mut gradients: Gradients = vec![Vec::new(); self.graph.nodes.len()];
         gradients[self.graph.nodes.len() - 1].push(dlogits);
-        let weights = self.weight_gradients(units);
+        let mut banks = self.weight_gradients(units);
         for unit in units.iter().rev() {
             match *unit {
-                Unit::Layer(i) => self.backward_layer(i, outputs, &mut gradients, &weights)?,
+                Unit::Layer(i) => self.backward_layer(i, outputs, &mut gradients, banks.last())?,
                 Unit::Norm(norm) => self.backward_norm(&norm, outputs, &mut gradients)?,
             }
-        }
-        for (number, bank) in weights.banks.into_iter().enumerate() {
-            let rows = sum_partials::table(bank.gradients.len, &bank.parts);
-            let name = format!("partials.{number}.table");
-            let table = self.plan.buffer(name, &[rows.len() / 4, 4], Elem::U32, Role::State);
-            let sum = sum_partials::dispatch("weights", table, bank.partial, bank.gradients)?;
-            self.plan.push(List::Backward, sum);
-            self.tables.push((table, rows));
+            // A bank whose parts are all there is added up, so that the next one may lie in its place.
+            if let Some(bank) =
+                banks.pop_if(|bank| matches!(*unit, Unit::Layer(i) if bank.layers.first() == Some(&i)))
+            {
+                self.add_up(banks.len(), bank)?;
+            }
         }
         Ok(())
     }
 
-    /// Cuts every convolution's weight gradient into parts, and gives these a place.
-    fn weight_gradients(&mut self, units: &[Unit]) -> WeightGradients {
-        let is_conv = |i: &usize| matches!(self.graph.nodes[*i].op, Op::Conv { .. });
-        let layers = units.iter().filter_map(|unit| match unit {
-            Unit::Layer(i) => Some(*i).filter(is_conv),
-            Unit::Norm(_) => None,
-        });
-        let mut by_buffer: BTreeMap<BufferId, Vec<usize>> = BTreeMap::new();
-        for i in layers {
-            by_buffer.entry(self.weight(i)[1].buffer).or_default().push(i);
-        }
-        let mut weights = WeightGradients { banks: vec![], of_layer: BTreeMap::new() };
-        for (number, (buffer, layers)) in by_buffer.into_iter().enumerate() {
-            let (parts, len) = self.cut(&layers);
-            weights.of_layer.extend(layers.into_iter().enumerate().map(|(at, i)| (i, (number, at))));
-            let gradients = View { buffer, offset: 0, len: self.plan.buffers[buffer.0].len() };
-            let partial = self.plan.scratch(format!("partials.{number}"), &[len]);
-            weights.banks.push(Bank { gradients, partial, parts });
-        }
-        weights
+    fn add_up(&mut self, number: usize, bank: Bank) -> Result<()> {
+        let rows = sum_partials::table(bank.gradients.len, &bank.parts);
+        let name = format!("partials.{number}.table");
+        let table = self.plan.buffer(name, &[rows.len() / 4, 4], Elem::U32, Role::State);
+        let sum = sum_partials::dispatch("weights", table, bank.partial, bank.gradients)?;
+        self.plan.push(List::Backward, sum);
+        self.tables.push((table, rows));
+        Ok(())
     }
 
-    /// The parts of `layers`, whose weight gradients go to one buffer, and the elements that all need together: as many
-    /// parts as fill the adapter, as long as they stay small and can be bound at once.
-    fn cut(&self, layers: &[usize]) -> (Vec<Part>, usize) {
+    /// Cuts every convolution's weight gradient into parts, and gives these a place: in banks of layers that follow each other,
+    /// in the order of the forward pass.
+    fn weight_gradients(&mut self, units: &[Unit]) -> Vec<Bank> {
         const MOST_BYTES: u64 = 128 << 20;
         let most = MOST_BYTES.min(self.options.capabilities.max_binding) as usize / 4;
-        let mut invocations = self.options.capabilities.invocations();
-        loop {
-            let mut offset = 0;
-            let part = |&i: &usize| {
-                let conv = self.conv(i, false);
-                let variant = self.variant(&conv2d_weight_grad::KERNEL, &conv);
-                let splits = match self.options.capabilities.kind {
-                    // A task each, for all of the weight: enough for 16 cores, and few to add up.
-                    AdapterKind::Host => conv2d_weight_grad::runs(&conv, invocations / 32),
-                    _ => conv2d_weight_grad::splits(&conv, variant, invocations),
-                };
-                let part = Part { to: self.weight(i)[1].offset, len: conv.w_len(), offset, splits };
-                offset += align(part.len * splits);
-                part
-            };
-            let parts: Vec<Part> = layers.iter().map(part).collect();
-            if offset <= most || invocations == 1 {
-                return (parts, offset);
+        let mut banks: Vec<Bank> = Vec::new();
+        let mut sizes = Vec::new();
+        for unit in units {
+            let &Unit::Layer(i) = unit else { continue };
+            if !matches!(self.graph.nodes[i].op, Op::Conv { .. }) {
+                continue;
             }
-            invocations /= 2;
+            let (gradient, len) = (self.weight(i)[1], self.conv(i, false).w_len());
+            let splits = self.splits(i).min(most / len).max(1);
+            let size = align(len * splits);
+            let fits = |(bank, taken): (&Bank, &usize)| {
+                bank.gradients.buffer == gradient.buffer
+                    && bank.gradients.offset <= gradient.offset
+                    && taken + size <= most
+            };
+            if !banks.last().zip(sizes.last()).is_some_and(fits) {
+                let gradients = View { len: 0, ..gradient };
+                banks.push(Bank { gradients, partial: gradient, layers: vec![], parts: vec![] });
+                sizes.push(0);
+            }
+            let (bank, taken) = banks.last_mut().zip(sizes.last_mut()).expect("there is one now");
+            let to = gradient.offset - bank.gradients.offset;
+            bank.gradients.len = bank.gradients.len.max(to + gradient.len);
+            bank.layers.push(i);
+            bank.parts.push(Part { to, len, offset: *taken, splits });
+            *taken += size;
+        }
+        for (number, (bank, size)) in banks.iter_mut().zip(sizes).enumerate() {
+            bank.partial = self.plan.scratch(format!("partials.{number}"), &[size]);
+        }
+        banks
+    }
+
+    /// The parts of convolution `i`'s weight gradient: as many as fill the adapter.
+    fn splits(&self, i: usize) -> usize {
+        let conv = self.conv(i, false);
+        let capabilities = &self.options.capabilities;
+        match capabilities.kind {
+            AdapterKind::Host => conv2d_weight_grad::runs(&conv, conv2d_weight_grad::parts_for_cores(&conv)),
+            _ => {
+                let variant = self.variant(&conv2d_weight_grad::KERNEL, &conv);
+                conv2d_weight_grad::splits(&conv, variant, capabilities.invocations())
+            }
         }
     }
 
@@ -127,7 +131,7 @@ impl Compiler<'_> {
         i: usize,
         outputs: &Outputs,
         gradients: &mut Gradients,
-        weights: &WeightGradients,
+        bank: Option<&Bank>,
     ) -> Result<()> {
         let node = &self.graph.nodes[i];
         if node.op == Op::Input || gradients[i].is_empty() {
@@ -144,7 +148,7 @@ impl Compiler<'_> {
         // The images need no gradient.
         let dx = (input != 0).then(|| self.plan.scratch(format!("d{}:in", node.name), &from));
         match node.op {
-            Op::Conv { .. } => self.backward_conv(i, x, dy, dx, weights)?,
+            Op::Conv { .. } => self.backward_conv(i, x, dy, dx, bank)?,
             _ => {
                 let dx = dx.expect("only a convolution reads the images");
                 self.backward_simple(i, x, output(outputs, i).extra, dy, dx)?;
@@ -189,7 +193,7 @@ impl Compiler<'_> {
         x: View,
         dy: View,
         dx: Option<View>,
-        weights: &WeightGradients,
+        bank: Option<&Bank>,
     ) -> Result<()> {
         let name = self.graph.nodes[i].name.as_str();
         let mut conv = self.conv(i, false);
@@ -199,9 +203,10 @@ impl Compiler<'_> {
             let variant = self.variant(&conv2d_input_grad::KERNEL, &conv);
             self.plan.push(List::Backward, with_variant(dispatch, variant));
         }
-        let (bank, at) = weights.of_layer[&i];
-        let Bank { partial, ref parts, .. } = weights.banks[bank];
-        let Part { len, offset, splits, .. } = parts[at];
+        let of_layer =
+            |bank: &Bank| Some((bank.partial, bank.parts[bank.layers.iter().position(|&l| l == i)?]));
+        let (partial, part) = bank.and_then(of_layer).expect("every convolution is in a bank, in order");
+        let Part { len, offset, splits, .. } = part;
         conv.splits = splits as u32;
         let partial = partial.slice(offset, len * splits);
         let dispatch = conv2d_weight_grad::dispatch(name, conv, x, dy, partial)?;
@@ -242,5 +247,73 @@ impl Compiler<'_> {
         self.plan.push(List::Backward, apply);
         gradients[norm.conv].push(dx);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::Hyper;
+    use crate::method::Method;
+    use crate::model::compile::{Network, Options};
+    use crate::model::{Arch, Shortcut};
+    use crate::plan::{Capabilities, lifetimes};
+
+    /// However many weights there are, each gradient is cut for the whole adapter, and the parts' memory is bounded.
+    #[test]
+    fn large_networks_fill_the_adapter_too() {
+        for (kind, invocations) in [(AdapterKind::Discrete, 16_384), (AdapterKind::Host, 512)] {
+            let capabilities =
+                Capabilities { kind, max_binding: 1 << 31, workgroup_memory: 32 << 10, subgroups: true };
+            let options = Options {
+                method: Method::FP32,
+                micro_batch: 8,
+                batch: 8,
+                hyper: Hyper { momentum: 0.9, weight_decay: 1e-4, alpha: 0.0 },
+                mean: [0.5; 3],
+                std: [0.25; 3],
+                capabilities,
+                train: true,
+            };
+            let arch: Arch = "resnet50".parse().expect("known");
+            let graph = arch.build(Shortcut::B, [224; 2], 1000).expect("legal");
+            let plan = Network::compile(graph, options).expect("it fits").plan;
+            assert_eq!(capabilities.invocations(), invocations);
+            let sums = plan.list(List::Backward).iter().filter(|d| d.stem == "sum_partials").count();
+            let banks: Vec<usize> = (0..plan.buffers.len())
+                .filter(|&i| {
+                    plan.buffers[i].name.starts_with("partials.") && plan.buffers[i].role == Role::Scratch
+                })
+                .collect();
+            assert!(banks.len() == sums && sums > 2, "{sums} banks");
+            assert!(banks.iter().all(|&i| plan.buffers[i].bytes() <= 128 << 20));
+            // They lie in each other's places.
+            let slots = lifetimes::assign(&plan);
+            let mut places: Vec<usize> = banks.iter().map(|&i| slots.of_buffer[i]).collect();
+            places.sort_unstable();
+            places.dedup();
+            assert!(
+                places.len() <= banks.len().div_ceil(2),
+                "{} banks in {} places",
+                banks.len(),
+                places.len()
+            );
+            let convolutions: Vec<_> =
+                plan.list(List::Backward).iter().filter(|d| d.stem == "conv2d_weight_grad").collect();
+            assert_eq!(convolutions.len(), 53);
+            for dispatch in convolutions {
+                let conv = conv2d_weight_grad::Params::of(&dispatch.params);
+                let (splits, tasks) = (conv.splits as usize, conv2d_weight_grad::tasks_of_part(&conv));
+                let enough = match kind {
+                    AdapterKind::Host => splits * tasks >= 16,
+                    _ => dispatch.groups.iter().product::<u32>() >= 128,
+                };
+                assert!(
+                    enough,
+                    "{}: {splits} parts of {tasks} tasks, {:?} groups",
+                    dispatch.label, dispatch.groups
+                );
+            }
+        }
     }
 }

@@ -30,6 +30,7 @@ pub fn encode(
     let serialize = |metadata| safetensors::serialize(tensors, metadata).map_err(|e| e.to_string());
     let plain = serialize(None)?;
     let data_crc = crc32fast::hash(&plain[header_len(&plain).expect("just written")..]);
+    drop(plain);
     json["version"] = kind.version.into();
     json["crc_data"] = format!("{data_crc:08x}").into();
     json["crc_header"] = "00000000".into();

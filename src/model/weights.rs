@@ -15,7 +15,7 @@ use std::path::Path;
 /// out.
 ///
 /// # Errors
-/// [`Error::Checkpoint`] where the file is neither, or two of its names mean the same tensor.
+/// [`Error::Checkpoint`] where the file is neither, two of its names mean the same tensor, or one has a value that is not finite.
 pub fn read(path: &Path) -> Result<Tensors> {
     parse(path, &std::fs::read(path).map_err(|e| Error::io("read", path, e))?)
 }
@@ -37,6 +37,9 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Tensors> {
             continue;
         }
         let name = canonical(&name);
+        if !tensor.1.iter().all(|value| value.is_finite()) {
+            return Err(foreign(format!("holds {name} with values that are not finite")));
+        }
         if tensors.insert(name.clone(), tensor).is_some() {
             return Err(foreign(format!("two of its tensors mean {name}")));
         }
@@ -221,6 +224,19 @@ mod tests {
     fn other_names() {
         assert_eq!(canonical("module.layer1.0.shortcut.0.weight"), "layer1.0.downsample.0.weight");
         assert_eq!(canonical("linear.bias"), "fc.bias");
+    }
+
+    #[test]
+    fn values_that_are_not_finite_are_refused() {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        for (value, fine) in [(1.0, true), (f32::NAN, false), (f32::INFINITY, false)] {
+            let bytes = encode(&tensors(&[("c.weight", value)])).expect("valid");
+            let read = parse(file.path(), &bytes);
+            assert_eq!(read.is_ok(), fine);
+            assert!(
+                read.err().is_none_or(|e| e.to_string().contains("c.weight with values that are not finite"))
+            );
+        }
     }
 
     #[test]

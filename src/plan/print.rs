@@ -4,20 +4,24 @@ use super::{List, Plan, Role, lifetimes};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// The plan for people: every lasting buffer, the largest scratch buffers, dispatches by kernel, totals.
-pub fn plan(plan: &Plan) -> String {
+/// The plan for people: every lasting buffer, the largest scratch buffers, dispatches by kernel, totals. A training step has
+/// `accumulate` micro-batches.
+pub fn plan(plan: &Plan, accumulate: usize) -> String {
     let mut text = String::new();
     buffers(plan, &mut text);
     for list in List::ALL {
         dispatches(plan, list, &mut text);
     }
-    step(plan, &mut text);
+    step(plan, accumulate, &mut text);
     text.trim_end().to_string()
 }
 
 /// A training step in one line, and how often each kernel runs in it, the most frequent first.
-fn step(plan: &Plan, text: &mut String) {
-    let step = || [List::Forward, List::Backward, List::Update].into_iter().flat_map(|l| plan.list(l));
+fn step(plan: &Plan, accumulate: usize, text: &mut String) {
+    let micro = |backward| [List::Forward, backward];
+    let more = std::iter::repeat_n(micro(List::BackwardAdd), accumulate.saturating_sub(1)).flatten();
+    let lists: Vec<List> = micro(List::Backward).into_iter().chain(more).chain([List::Update]).collect();
+    let step = || lists.iter().flat_map(|&list| plan.list(list));
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
     step().for_each(|d| *kinds.entry(d.stem).or_default() += 1);
     let mut kinds: Vec<_> = kinds.into_iter().collect();

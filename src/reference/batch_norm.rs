@@ -1,5 +1,6 @@
 //! CPU twin of `shaders/batch_norm.wgsl`.
 
+use super::relu;
 use crate::kernels::batch_norm::{EPS, Params};
 
 /// y (rows, C) = (x - mean) / sqrt(variance + eps) * gamma + beta (+ residual), perhaps rectified; stats (2, C) and
@@ -29,8 +30,7 @@ pub fn batch_norm(
             if p.residual == 1 {
                 value += f64::from(residual[row * c_len + c]);
             }
-            // As `max` of WGSL and Rust: a NaN becomes 0 or stays, but never wins over a number.
-            y[c] = if p.relu == 1 { (value as f32).max(0.0) } else { value as f32 };
+            y[c] = if p.relu == 1 { relu(value as f32) } else { value as f32 };
         }
     }
 }

@@ -1,6 +1,7 @@
 //! CPU twin of `shaders/conv2d_folded/`.
 
 use super::conv2d_forward::convolve;
+use super::relu;
 use crate::kernels::conv2d_forward::Params;
 
 /// y (N, P, Q, K) = x (N, H, W, C) * w (R, S, C, K) scaled, plus a bias (+ residual), perhaps rectified.
@@ -12,6 +13,6 @@ pub fn conv2d_folded(p: &Params, x: &[f32], w: &[f32], affine: &[f32], residual:
         if p.residual == 1 {
             value += f64::from(residual[i]);
         }
-        if p.relu == 1 { value.max(0.0) as f32 } else { value as f32 }
+        if p.relu == 1 { relu(value as f32) } else { value as f32 }
     });
 }

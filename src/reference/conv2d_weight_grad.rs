@@ -1,4 +1,4 @@
-//! CPU twin of `shaders/conv2d_weight_grad.wgsl`.
+//! CPU twin of `shaders/conv2d_weight_grad/`.
 
 use crate::kernels::conv2d_forward::Params;
 use rayon::prelude::*;

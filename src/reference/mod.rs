@@ -33,3 +33,8 @@ pub mod shortcut_a_integer;
 pub mod softmax_cross_entropy;
 pub mod sum_partials;
 pub mod ternarize;
+
+/// As PyTorch's ReLU: what is not a number stays one, where `max` would make it 0.
+pub fn relu(value: f32) -> f32 {
+    if value <= 0.0 { 0.0 } else { value }
+}

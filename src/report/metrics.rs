@@ -1,6 +1,7 @@
 //! Reads a run's `metrics.jsonl`.
 
 use crate::error::{Error, Result};
+use crate::train::Settings;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -110,6 +111,12 @@ impl Weights {
 }
 
 impl Metrics {
+    /// Whether a run of `settings` is at its end.
+    pub fn is_finished(&self, settings: &Settings) -> bool {
+        let at_most = settings.max_steps.unwrap_or(u64::MAX);
+        self.epochs.last().is_some_and(|e| e.epoch + 1 >= settings.epochs || e.step >= at_most)
+    }
+
     /// Reads a file of metrics. Lines of other events are skipped, and so is a torn last line.
     ///
     /// # Errors

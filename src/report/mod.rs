@@ -12,8 +12,8 @@ mod samples;
 pub mod sheet;
 
 use crate::error::{Error, Result};
+use crate::files;
 use crate::train::RunDir;
-use crate::train::checkpoint::write_file;
 use crate::train::run_dir::Config;
 use metrics::Metrics;
 use samples::{Checkpoint, Samples};
@@ -31,18 +31,18 @@ struct Report {
 }
 
 /// Writes `report.html` of the run in `directory` and returns its path. Runs that are not finished have a page
-/// too. `adapter` evaluates the test images, as for [`crate::engine::Target::choose`]; without it the run's own,
+/// too. Images are evaluated with the best checkpoint, or with the `last`. `adapter` evaluates the test images, as for [`crate::engine::Target::choose`]; without it the run's own,
 /// else the host.
 ///
 /// # Errors
 /// [`Error::Checkpoint`] where the directory holds no run, or its metrics cannot be understood;
 /// [`Error::Adapter`] where `adapter` is not there; [`Error::Io`]. Where the weights or the test images cannot
 /// be had, the page says why.
-pub fn write(directory: &Path, adapter: Option<&str>) -> Result<PathBuf> {
+pub fn write(directory: &Path, last: bool, adapter: Option<&str>) -> Result<PathBuf> {
     let run = RunDir::new(directory);
     let config = run.config()?;
     let metrics = Metrics::read(&run.metrics())?;
-    let (checkpoint, samples) = match Checkpoint::read(&run) {
+    let (checkpoint, samples) = match Checkpoint::read(&run, last) {
         Ok(Some(checkpoint)) => {
             let samples = match samples::collect(&config, &checkpoint, adapter) {
                 Err(e @ Error::Adapter { .. }) if adapter.is_some() => return Err(e),
@@ -62,8 +62,8 @@ pub fn write(directory: &Path, adapter: Option<&str>) -> Result<PathBuf> {
     // `.` has no name of its own.
     let named = std::fs::canonicalize(directory).unwrap_or_else(|_| directory.into());
     let report = Report { run: samples::name_of(&named), config, metrics, checkpoint, samples };
-    let path = directory.join("report.html");
-    write_file(&path, page::render(&report).as_bytes())?;
+    let path = run.report();
+    files::write(&path, page::render(&report).as_bytes())?;
     Ok(path)
 }
 
@@ -71,7 +71,7 @@ pub fn write(directory: &Path, adapter: Option<&str>) -> Result<PathBuf> {
 pub fn is_up_to_date(directory: &Path) -> bool {
     let time = |path: PathBuf| std::fs::metadata(path).and_then(|file| file.modified()).ok();
     let run = RunDir::new(directory);
-    let Some(report) = time(directory.join("report.html")) else { return false };
+    let Some(report) = time(run.report()) else { return false };
     [run.metrics(), run.best(), run.last()].into_iter().filter_map(time).all(|time| time <= report)
 }
 

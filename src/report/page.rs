@@ -86,6 +86,9 @@ fn status(report: &Report) -> String {
     let far = match (metrics.last_step(), lost) {
         (0, _) => "No step is logged yet.".into(),
         (_, Some(step)) => format!("The loss was not finite at step {}.", step.step),
+        (step, _) if done < epochs && metrics.is_finished(&report.config.settings) => {
+            format!("Ended at step {step}, as --max-steps says, in epoch {done} of {epochs}.")
+        }
         (step, _) if done == 0 => {
             format!("Stopped, or still running, in the first of {epochs} epochs at step {step}.")
         }

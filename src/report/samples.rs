@@ -8,8 +8,9 @@ use crate::model::state::Tensors;
 use crate::model::weights;
 use crate::train::evaluate::{Evaluator, Verdict};
 use crate::train::run_dir::{Config, weights_file};
-use crate::train::{RunDir, checkpoint};
+use crate::train::{RunDir, checkpoint, trained};
 use base64::Engine as _;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Images of the grid, test images that are looked at for it, and images of a batch.
@@ -55,23 +56,24 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Reads the best checkpoint of a run, else the last; `None` where it has none yet.
+    /// Reads the best checkpoint of a run, or the `last`; `None` where it has none yet.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] where the file is damaged or incomplete.
-    pub fn read(run: &RunDir) -> Result<Option<Checkpoint>> {
-        let path = weights_file(&run.path, false);
+    pub fn read(run: &RunDir, last: bool) -> Result<Option<Checkpoint>> {
+        let path = weights_file(&run.path, last);
         if !path.exists() {
             return Ok(None);
         }
-        let (latents, _) = checkpoint::read_weights(&path)?;
-        let method = weights::method_of(&latents);
-        let planes: Vec<String> =
-            latents.keys().filter(|name| name.ends_with(".weight_sign")).cloned().collect();
-        let discrete = planes.iter().map(|name| latents[name].1.len()).sum();
+        let (latents, progress) = checkpoint::read_weights(&path)?;
+        let method = trained::method(&latents, progress.as_ref().map(|progress| &progress.settings));
+        let stored: BTreeSet<String> = latents.keys().cloned().collect();
         let tensors = weights::discretize(latents).map_err(|problem| {
             Error::checkpoint(&path, problem, "Resume the run: it writes its checkpoints anew")
         })?;
+        // What latents were is discrete now.
+        let made = tensors.iter().filter(|(name, _)| !stored.contains(*name));
+        let discrete = made.map(|(_, (_, values))| values.len()).sum();
         let counted = tensors.iter().filter(|(name, _)| !name.contains(".running_"));
         let parameters = counted.map(|(_, (_, values))| values.len()).sum();
         Ok(Some(Checkpoint { path, tensors, method, parameters, discrete }))
@@ -103,9 +105,7 @@ pub fn collect(config: &Config, checkpoint: &Checkpoint, adapter: Option<&str>) 
     };
     let (verdicts, adapter) = match adapter {
         Some(wanted) => evaluate(Target::choose(Some(wanted))?)?,
-        None => Target::choose(Some(&config.adapter.name))
-            .and_then(&evaluate)
-            .or_else(|_| evaluate(Target::host()))?,
+        None => Target::again(&config.adapter).and_then(&evaluate).or_else(|_| evaluate(Target::host()))?,
     };
     let right: Vec<bool> = verdicts.iter().map(|v| v.top1).collect();
     let sample = |index: usize| {

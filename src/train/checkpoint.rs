@@ -10,7 +10,6 @@ use crate::model::weights;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde::{Deserialize, Serialize};
-use std::io::Write;
 use std::path::Path;
 
 /// Where a run stands, beside its tensors.
@@ -58,36 +57,13 @@ impl Progress {
 }
 
 const KIND: Kind = Kind { key: "shiftnet", version: 1, name: "a checkpoint of shiftnet" };
-const REMEDY: &str =
-    "Resume from another checkpoint (best.safetensors may be whole), or begin again with --overwrite";
+const REMEDY: &str = "Use another checkpoint of the run (best.safetensors or last.safetensors may be whole), or train it anew with `train --overwrite`";
 
-/// Writes `tensors` and `progress` to `path`: to a temporary name, flushed, renamed.
-pub fn write(path: &Path, tensors: &Tensors, progress: &Progress) -> Result<()> {
-    write_file(path, &encode(tensors, progress)?)
-}
-
-/// Writes `bytes` to `path` so that a kill at any moment leaves the old file or the new one.
-pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    let temporary = path.with_extension("tmp");
-    let written = std::fs::File::create(&temporary).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    let renamed = written.and_then(|()| std::fs::rename(&temporary, path)).and_then(|()| {
-        // The rename itself lasts once the directory is flushed; not every system opens directories.
-        match path.parent().map(std::fs::File::open) {
-            Some(Ok(directory)) => directory.sync_all(),
-            _ => Ok(()),
-        }
-    });
-    renamed.map_err(|e| {
-        // What was half-written is of no use; that it cannot be removed changes nothing.
-        let _ = std::fs::remove_file(&temporary);
-        Error::io("write", path, e)
-    })
-}
-
-fn encode(tensors: &Tensors, progress: &Progress) -> Result<Vec<u8>> {
+/// The bytes of a checkpoint.
+///
+/// # Errors
+/// What safetensors says.
+pub fn encode(tensors: &Tensors, progress: &Progress) -> Result<Vec<u8>> {
     let views = tensors.iter().map(|(name, (shape, values))| {
         let bytes = bytemuck::cast_slice(values);
         let view = TensorView::new(Dtype::F32, shape.clone(), bytes).expect("shapes match their values");

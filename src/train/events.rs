@@ -34,9 +34,9 @@ pub struct Step {
     /// Of this step, without the regularizer.
     pub loss: f32,
     pub lr: f32,
-    /// Images of the steps since the last report, over their time.
+    /// Images of the steps since the last one that was logged, over their time, without evaluation and checkpoints.
     pub images_per_s: f64,
-    /// Seconds that a step since the last report waited for its images, on average.
+    /// Seconds that a step since then waited for its images, on average.
     pub data_wait_s: f64,
     /// Whether it is one for the log.
     #[serde(skip)]

@@ -1,10 +1,10 @@
 //! A run's directory: `config.toml`, `metrics.jsonl`, `last.safetensors`, `best.safetensors`.
 
-use super::checkpoint::write_file;
 use super::events::Event;
 use super::settings::Settings;
 use super::tensorboard;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::gpu::AdapterInfo;
 use crate::kernels::choose::Chosen;
 use serde::{Deserialize, Serialize};
@@ -55,6 +55,16 @@ impl RunDir {
         self.path.join("profile.json")
     }
 
+    /// What an experiment writes where the run cannot end.
+    pub fn failure(&self) -> PathBuf {
+        self.path.join("failed.txt")
+    }
+
+    /// The run's page.
+    pub fn report(&self) -> PathBuf {
+        self.path.join("report.html")
+    }
+
     fn config_path(&self) -> PathBuf {
         self.path.join("config.toml")
     }
@@ -78,8 +88,10 @@ impl RunDir {
                     self.path.display()
                 )));
             }
-            let own = [self.last(), self.best(), self.metrics(), self.trace(), self.config_path()];
-            for path in own.into_iter().chain(tensorboard::event_files(&self.tensorboard())?) {
+            let made_of_it = [self.trace(), self.report(), self.failure()];
+            let own =
+                [self.last(), self.best(), self.metrics(), self.config_path()].into_iter().chain(made_of_it);
+            for path in own.chain(tensorboard::event_files(&self.tensorboard())?) {
                 match std::fs::remove_file(&path) {
                     Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                         return Err(Error::io("remove", path, e));
@@ -100,7 +112,7 @@ impl RunDir {
     pub fn write_config(&self, config: &Config) -> Result<()> {
         let text =
             toml::to_string(config).map_err(|e| Error::Usage(format!("settings cannot be written: {e}")))?;
-        write_file(&self.config_path(), text.as_bytes())
+        files::write(&self.config_path(), text.as_bytes())
     }
 
     /// The run's configuration.
@@ -138,8 +150,9 @@ impl RunDir {
         file.write_all(line.as_bytes()).map_err(|e| Error::io("write", self.metrics(), e))
     }
 
-    /// Cuts a torn last line of the metrics, and lines past `step`.
-    pub fn cut_metrics(&self, step: u64) -> Result<()> {
+    /// Cuts a torn last line of the metrics, lines past `step`, and those of epochs from `epoch` on: that of one which a stop cut
+    /// short.
+    pub fn cut_metrics(&self, step: u64, epoch: u64) -> Result<()> {
         let path = self.metrics();
         let text = match std::fs::read(&path) {
             Ok(bytes) => bytes,
@@ -147,8 +160,9 @@ impl RunDir {
             Err(e) => return Err(Error::io("read", path, e)),
         };
         let keep = |line: &&[u8]| {
-            let value: Option<serde_json::Value> = serde_json::from_slice(line).ok();
-            value.and_then(|v| v["step"].as_u64()).is_some_and(|s| s <= step)
+            let Ok(line) = serde_json::from_slice::<serde_json::Value>(line) else { return false };
+            let cut_short = line["event"] == "epoch" && line["epoch"].as_u64().is_some_and(|e| e >= epoch);
+            line["step"].as_u64().is_some_and(|s| s <= step) && !cut_short
         };
         let kept: Vec<u8> = text
             .split_inclusive(|&b| b == b'\n')
@@ -157,7 +171,7 @@ impl RunDir {
             .flatten()
             .copied()
             .collect();
-        if kept != text { write_file(&path, &kept) } else { Ok(()) }
+        if kept != text { files::write(&path, &kept) } else { Ok(()) }
     }
 }
 
@@ -179,11 +193,14 @@ mod tests {
     fn metrics_are_cut_at_the_checkpoint() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let run = RunDir::new(directory.path());
-        run.cut_metrics(3).expect("nothing to cut");
-        let text = "{\"event\":\"step\",\"step\":1}\n{\"event\":\"step\",\"step\":4}\n{\"event\":\"epoch\",\"step\":3}\n{\"event\":\"st";
+        run.cut_metrics(3, 1).expect("nothing to cut");
+        let [first, fourth] = [1, 4].map(|step| format!("{{\"event\":\"step\",\"step\":{step}}}\n"));
+        let [whole, short] =
+            [(0, 2), (1, 3)].map(|(e, s)| format!("{{\"event\":\"epoch\",\"epoch\":{e},\"step\":{s}}}\n"));
+        let text = format!("{first}{whole}{short}{fourth}{{\"event\":\"st");
         std::fs::write(run.metrics(), text).expect("a small file");
-        run.cut_metrics(3).expect("valid");
+        run.cut_metrics(3, 1).expect("valid");
         let kept = std::fs::read_to_string(run.metrics()).expect("it is there");
-        assert_eq!(kept, "{\"event\":\"step\",\"step\":1}\n{\"event\":\"epoch\",\"step\":3}\n");
+        assert_eq!(kept, first + &whole);
     }
 }

@@ -73,9 +73,9 @@ settings! {
     arch: Arch,
     /// Where the shape changes: b, a 1x1 convolution, or a, zero channels
     shortcut: Shortcut,
-    /// Weights of the residual blocks: s3, sign-sparse-shift, or fp32
+    /// How the weights of the residual blocks are represented; s3 is sign-sparse-shift, fp32 full precision
     method: MethodName,
-    /// Bits of an S³ weight: 2 (0, ±1), 3 (0, ±1, ±2, ±4), 4 or 5
+    /// Bits of such a weight: with s3 2 (0, ±1), 3 (0, ±1, ±2, ±4), 4 or 5 [default: 3; ternary 2]
     #[arg(value_name = "N")]
     bits: u32,
     /// A published set of hyperparameters
@@ -294,6 +294,22 @@ impl Settings {
         }
         if !(self.init_scale > 0.0 && self.init_scale.is_finite()) {
             return Err(Error::setting("--init-scale", self.init_scale, "a positive number"));
+        }
+        if self.method == MethodName::DeepShiftPs && !is_one(&self.init_scale) {
+            return Err(Error::setting(
+                "--init-scale",
+                self.init_scale,
+                "1 with --method deepshift-ps, whose latents are uniform",
+            ));
+        }
+        for (flag, path) in [("--data", &self.data), ("--init-from", &self.init_from)] {
+            if let Some(path) = path.as_ref().filter(|path| path.to_str().is_none()) {
+                return Err(Error::setting(
+                    flag,
+                    path.display(),
+                    "a path in UTF-8, as the run's files hold it",
+                ));
+            }
         }
         if !(0.0..1.0).contains(&self.momentum) {
             return Err(Error::setting("--momentum", self.momentum, "in 0 to 1, without 1"));

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::kernels::choose::Choices;
 use crate::method::MethodName;
 use crate::model::compile::{Network, Options};
+use crate::model::graph::{Node, Op};
 use crate::model::state::{self, Tensors};
 use crate::model::weights;
 use std::path::Path;
@@ -34,8 +35,9 @@ impl Setup {
     /// Opens the dataset and plans the network for `target`, by its choices.
     ///
     /// # Errors
-    /// [`Error::Data`], [`Error::Setting`] for a limit below the batch, [`Error::TooLarge`].
+    /// [`Error::Data`], [`Error::Setting`] for a limit below the batch or a batch norm without a variance, [`Error::TooLarge`].
     pub fn new(mut settings: Settings, target: Target) -> Result<Setup> {
+        settings.check()?;
         let source = settings.open(Need::TrainAndTest)?;
         if settings.dataset == DatasetName::ImageFolder {
             settings.image_size = Some(source.input.image[0]);
@@ -49,6 +51,15 @@ impl Setup {
             return Err(Error::setting("--limit, or the dataset,", problem, expected));
         }
         let graph = settings.arch.build(settings.shortcut, source.input.image, source.input.classes.len())?;
+        let one_value = |node: &&Node| {
+            node.op == Op::BatchNorm && settings.micro_batch() * node.shape[0] * node.shape[1] < 2
+        };
+        if let Some(node) = graph.nodes.iter().find(one_value) {
+            let problem =
+                format!("{}, of which {} sees one value a channel", settings.micro_batch(), node.name);
+            let expected = "at least 2, so that there is a variance";
+            return Err(Error::setting("--batch-size over --accumulate", problem, expected));
+        }
         let network = Network::compile_with(
             graph,
             Options {

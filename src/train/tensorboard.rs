@@ -125,17 +125,28 @@ fn scalars(line: &serde_json::Value) -> Vec<(String, f32)> {
         ("val/loss", "val_loss"),
         ("val/top1", "val_top1"),
         ("val/top5", "val_top5"),
-        ("weights/sign_flip_rate", "sign_flip_rate"),
-        ("weights/sparsity", "sparsity"),
     ];
+    const WEIGHTS: &[&str] =
+        &["sign_flip_rate", "sparsity", "zero_change_rate", "shift_change_rate", "never_flipped"];
     let of = |value: &serde_json::Value, key: &str| value[key].as_f64().map(|value| value as f32);
     let names = if line["event"] == "step" { STEP } else { EPOCH };
     let mut scalars: Vec<(String, f32)> =
         names.iter().filter_map(|(tag, key)| Some((tag.to_string(), of(line, key)?))).collect();
+    let mut weights = |line: &serde_json::Value, layer: Option<&str>| {
+        for key in WEIGHTS {
+            let tag = layer.map_or(format!("weights/{key}"), |layer| format!("weights_{key}/{layer}"));
+            scalars.extend(of(line, key).map(|value| (tag, value)));
+        }
+        let layer = layer.map_or(String::new(), |layer| format!("{layer}."));
+        for latent in line["gradient_norms"].as_object().into_iter().flat_map(|norms| norms.keys()) {
+            let norm = of(&line["gradient_norms"], latent);
+            scalars.extend(norm.map(|norm| (format!("gradient_norms/{layer}{latent}"), norm)));
+        }
+    };
+    weights(line, None);
     for layer in line["layers"].as_array().into_iter().flatten() {
-        let Some(name) = layer["name"].as_str() else { continue };
-        for key in ["sign_flip_rate", "sparsity"] {
-            scalars.extend(of(layer, key).map(|value| (format!("weights_{key}/{name}"), value)));
+        if let Some(name) = layer["name"].as_str() {
+            weights(layer, Some(name));
         }
     }
     scalars
@@ -283,8 +294,8 @@ mod tests {
         let step =
             serde_json::json!({"event": "step", "step": 3, "loss": null, "lr": 0.5, "images_per_s": 7.0});
         assert_eq!(scalars(&step), [("train/lr".to_string(), 0.5), ("train/images_per_s".into(), 7.0)]);
-        let layers =
-            serde_json::json!([{"name": "layer1.0.conv1", "sign_flip_rate": 0.25, "sparsity": 0.75}]);
+        let layers = serde_json::json!([{"name": "layer1.0.conv1", "sign_flip_rate": 0.25, "sparsity": 0.75, "never_flipped": 0.5,
+            "gradient_norms": {"weight_sign": 1.5}}]);
         let epoch = serde_json::json!({"event": "epoch", "step": 3, "val_top1": 50.0, "sparsity": 0.5, "layers": layers});
         let names: Vec<String> = scalars(&epoch).into_iter().map(|(tag, _)| tag).collect();
         let expected = [
@@ -292,6 +303,8 @@ mod tests {
             "weights/sparsity",
             "weights_sign_flip_rate/layer1.0.conv1",
             "weights_sparsity/layer1.0.conv1",
+            "weights_never_flipped/layer1.0.conv1",
+            "gradient_norms/layer1.0.conv1.weight_sign",
         ];
         assert_eq!(names, expected);
     }

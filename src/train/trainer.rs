@@ -10,6 +10,7 @@ use super::settings::{Augment, Settings};
 use crate::data::{Batch, Dataset, Loader, Reading, Variation};
 use crate::engine::{Engine, Read};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::gpu::AdapterInfo;
 use crate::kernels::latent_update::COUNTERS;
 use crate::kernels::{Step, softmax_cross_entropy};
@@ -65,21 +66,23 @@ pub struct Trainer {
     clock: Clock,
 }
 
-/// Time spent on steps: in all of the epoch, and since the last report.
+/// Time spent on steps: in all of the epoch, and since the last step that was logged.
 #[derive(Default)]
 struct Clock {
     epoch: f64,
     epoch_steps: u64,
-    report: f64,
+    line: f64,
     /// Of that, waiting for images.
     wait: f64,
+    /// Steps that have been read since that one.
+    line_steps: u64,
 }
 
 impl Clock {
     fn add(&mut self, since: Instant) {
         let seconds = since.elapsed().as_secs_f64();
         self.epoch += seconds;
-        self.report += seconds;
+        self.line += seconds;
     }
 }
 
@@ -143,7 +146,7 @@ impl Trainer {
 
     /// The step at which the run ends.
     pub fn last_step(&self) -> u64 {
-        let all = self.work.settings.epochs * self.work.steps_per_epoch;
+        let all = self.work.settings.epochs.saturating_mul(self.work.steps_per_epoch);
         self.work.settings.max_steps.map_or(all, |most| most.min(all))
     }
 
@@ -257,11 +260,16 @@ impl Trainer {
             self.reads.pop_front();
         }
         if let Some(&(_, last)) = arrived.last() {
-            // One rate for all that arrived together: the time since the last report is theirs together.
-            let images = (last - self.read) as f64 * self.work.settings.batch_size as f64;
-            let images_per_s = images / self.clock.report.max(1e-9);
-            let data_wait_s = self.clock.wait / (last - self.read).max(1) as f64;
-            (self.clock.report, self.clock.wait) = (0.0, 0.0);
+            // One rate for all that arrived together, and for those before them that no line has told of: the time is theirs
+            // together.
+            self.clock.line_steps += last - self.read;
+            let images = self.clock.line_steps as f64 * self.work.settings.batch_size as f64;
+            let images_per_s = images / self.clock.line.max(1e-9);
+            let data_wait_s = self.clock.wait / self.clock.line_steps.max(1) as f64;
+            let every = self.work.settings.log_every;
+            if last / every > self.read / every {
+                (self.clock.line, self.clock.wait, self.clock.line_steps) = (0.0, 0.0, 0);
+            }
             for (bytes, step) in arrived {
                 self.absorb(&bytes, step, [images_per_s, data_wait_s])?;
             }
@@ -338,21 +346,25 @@ impl Trainer {
         self.flush()?;
         let Some(run) = self.run.clone() else { return Ok(()) };
         let tensors = self.finite_tensors()?;
-        self.write_last(&run, &tensors)
+        self.write_last(&run, &checkpoint::encode(&tensors, &self.progress)?)
     }
 
     /// What a checkpoint holds. An update may leave a number that is not finite behind a loss that was: the run
     /// ends before that takes the place of the last good checkpoint.
     fn finite_tensors(&mut self) -> Result<state::Tensors> {
         let tensors = state::download(self.engine.as_mut(), &self.work.network)?;
-        match tensors.iter().find(|(_, (_, values))| values.iter().any(|value| !value.is_finite())) {
-            Some((name, _)) => Err(self.not_finite_at(self.progress.step, self.loss, name.clone())),
+        let finite = |name: &String| tensors[name].1.iter().all(|value| value.is_finite());
+        // In the network's order.
+        let mut names =
+            self.work.network.store.tensors.iter().map(|tensor| &tensor.name).chain(tensors.keys());
+        match names.find(|name| !finite(name)) {
+            Some(name) => Err(self.not_finite_at(self.progress.step, self.loss, name.clone())),
             None => Ok(tensors),
         }
     }
 
-    fn write_last(&mut self, run: &RunDir, tensors: &state::Tensors) -> Result<()> {
-        checkpoint::write(&run.last(), tensors, &self.progress)?;
+    fn write_last(&mut self, run: &RunDir, checkpoint: &[u8]) -> Result<()> {
+        files::write(&run.last(), checkpoint)?;
         self.emit(Event::Checkpoint { step: self.progress.step, path: run.last() })
     }
 
@@ -412,7 +424,7 @@ impl Trainer {
             return self.end(false);
         }
         if let (false, Some(run)) = (self.begun, &self.run) {
-            run.cut_metrics(step)?;
+            run.cut_metrics(step, self.progress.epoch)?;
         }
         self.begun = true;
         // Only a run of no steps at all is here at its last step.

@@ -61,7 +61,7 @@ impl Engine for Late {
 #[test]
 fn late_reads_lose_no_step_and_share_their_time() {
     let flags =
-        "arch = 'resnet8'\nbatch-size = 1\nlimit = 36\nlimit-val = 1\nepochs = 1\nlr = 0.01\nlog-every = 1";
+        "arch = 'resnet8'\nbatch-size = 1\nlimit = 36\nlimit-val = 1\nepochs = 1\nlr = 0.01\nlog-every = 4";
     let settings = toml::from_str::<Flags>(flags).expect("valid TOML").resolve();
     let setup = Setup::new(settings.expect("legal"), Target::host()).expect("built-in images");
     let tensors = state::initial(&setup.network, setup.settings.init, 0);

@@ -2,6 +2,7 @@
 
 use crate::{files, finished, shiftnet, small, stderr, stdout, succeed, temporary, text};
 use serde_json::Value;
+use std::path::Path;
 
 fn json(line: &str) -> Value {
     serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
@@ -116,4 +117,62 @@ fn a_closed_pipe() {
     let mut child = crate::command(&["inspect", text(finished())]).spawn().expect("it starts");
     drop(child.stdout.take());
     assert!(child.wait().expect("it ends").success());
+}
+
+/// Training saves what it has when nobody reads its events any more.
+#[test]
+#[cfg(unix)]
+fn training_into_a_closed_pipe() {
+    let directory = temporary();
+    let out = directory.path().join("run");
+    let mut child =
+        crate::command(&small(&out, &["--json", "--epochs", "100000"])).spawn().expect("it starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{}", stderr(&output));
+    let again = succeed(&["train", "--resume", text(&out), "--epochs", "3", "--json"]);
+    assert!(stdout(&again).lines().last().is_some_and(|line| line.contains("\"end\"")), "{}", stdout(&again));
+}
+
+/// Scripts pass on what they are given: the last of several flags counts.
+#[test]
+fn flags_given_twice() {
+    let directory = temporary();
+    let out = directory.path().join("run");
+    succeed(&small(&out, &["--quiet", "--max-steps", "2", "--epochs", "1", "--max-steps", "1"]));
+    let config = std::fs::read_to_string(out.join("config.toml")).expect("a configuration");
+    assert!(config.contains("epochs = 1") && config.contains("max-steps = 1"), "{config}");
+}
+
+/// Names that are not UTF-8 are refused where a file would have to hold them, and else are names like others.
+#[test]
+#[cfg(target_os = "linux")]
+fn names_that_are_not_utf8() {
+    use std::os::unix::ffi::OsStrExt;
+    let directory = temporary();
+    let odd = directory.path().join(std::ffi::OsStr::from_bytes(b"o\xffd"));
+    let run = |arguments: &[&str], path: &Path| {
+        crate::command(arguments).arg(path).output().expect("the program starts")
+    };
+    let out = directory.path().join("run");
+    for flag in ["--data", "--init-from"] {
+        let output = run(&small(&out, &["--max-steps", "1", flag]), &odd);
+        crate::assert_refused(flag, &output, 2, &[flag, "UTF-8"]);
+    }
+    let output =
+        run(&["train", "--resume", text(finished()), "--epochs", "3", "--dry-run", "--init-from"], &odd);
+    crate::assert_refused("--resume --init-from", &output, 2, &["a resumed run"]);
+    crate::assert_refused(
+        "experiment --data",
+        &run(&["experiment", "bits", "--list", "--data"], &odd),
+        2,
+        &["UTF-8"],
+    );
+    crate::assert_refused("bench --data", &run(&["bench", "data", "--data"], &odd), 1, &["cannot be read"]);
+    // A run in such a place is trained, compared and shown.
+    let output = run(&[crate::SMALL, &["--max-steps", "1", "--quiet", "--out"]].concat(), &odd);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let output =
+        run(&["report", "--adapter", "host", text(finished()), "--out", text(directory.path())], &odd);
+    assert!(output.status.success(), "{}", stderr(&output));
 }

@@ -100,6 +100,26 @@ fn a_folder_from_training_to_use() {
     assert_eq!(metrics(&other).len(), 12);
 }
 
+/// An experiment goes on with the size of images that the data said.
+#[test]
+fn an_experiment_on_a_folder_goes_on() {
+    let (directory, root) = folder();
+    let [file, out, data] = ["x.toml", "out", "data.pack"].map(|name| directory.path().join(name));
+    succeed(&["data", "pack", text(&root), text(&data), "--image-size", "16"]);
+    let experiment = "title = 't'\nclaim = 'c'\nsource = 's'\n[settings]\ndataset = 'image-folder'\narch = 'resnet8'\n\
+                      batch-size = 4\nepochs = 1\n[[run]]\nname = 'one'\nlr = 0.1\n";
+    std::fs::write(&file, experiment).expect("a small file");
+    let line = ["experiment", text(&file), "--data", text(&data), "--out", text(&out), "--adapter", "host"];
+    succeed(&line);
+    let log = stderr(&succeed(&line));
+    assert!(log.contains("it is finished: 3 steps"), "{log}");
+    let listed = stdout(&succeed(&["experiment", text(&file), "--out", text(&out), "--list"]));
+    assert!(listed.contains("one: finished, 3 steps"), "{listed}");
+    std::fs::remove_file(out.join("one/last.safetensors")).expect("it is there");
+    let log = stderr(&succeed(&line));
+    assert!(log.contains("it continues after step 0"), "{log}");
+}
+
 /// Stopped and resumed, with another number of threads, it ends with the bytes of a run that went through.
 #[test]
 fn a_resumed_run_reads_the_same() {
@@ -177,7 +197,7 @@ fn damaged_images() {
     let refused = shiftnet(&["data", "pack", text(&root), text(&out), "--strict"]);
     assert_refused("pack --strict", &refused, 1, &["3.jpg"]);
     // The older file is still there and whole: what was half-written is gone.
-    assert!(out.exists() && !directory.path().join("data.pack.tmp").exists());
+    assert!(out.exists() && !directory.path().join(".data.pack.tmp").exists());
 }
 
 #[test]

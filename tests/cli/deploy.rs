@@ -103,6 +103,25 @@ fn images_are_named() {
     assert!(top.windows(2).all(falling), "{top:?}");
 }
 
+/// Of a folder, what can be read is named; what is asked for by name is not left out.
+#[test]
+fn damaged_images_of_a_folder_are_left_out() {
+    let directory = temporary();
+    let folder = directory.path().join("images");
+    std::fs::create_dir_all(&folder).expect("a new directory");
+    ["a.png", "c.png"].iter().for_each(|name| picture(&folder.join(name), 32, 32));
+    let damaged = folder.join("b.png");
+    std::fs::write(&damaged, "not an image").expect("a small file");
+    let model = text(packed_model());
+    let output = shiftnet(&["infer", model, text(&folder), "--adapter", "host"]);
+    let lines = stdout(&output);
+    assert_eq!(output.status.code(), Some(1), "{lines}");
+    assert!(lines.contains("a.png") && lines.contains("c.png") && lines.contains("2 images, "), "{lines}");
+    assert!(crate::stderr(&output).contains("warning: ") && crate::stderr(&output).contains("b.png"));
+    let refused = shiftnet(&["infer", model, text(&folder), text(&damaged), "--adapter", "host"]);
+    assert_refused("by name", &refused, 1, &["b.png", "is no image"]);
+}
+
 /// The model of the repository, in every arithmetic, on the picture beside it.
 #[test]
 fn the_trained_model_knows_a_ship() {
@@ -219,6 +238,9 @@ fn a_model_of_other_classes_is_refused() {
     assert_refused("seven classes", &refused, 2, &["does not say what it was trained on", "--dataset"]);
     let refused = shiftnet(&["eval", text(&path), "--dataset", "synthetic", "--adapter", "host"]);
     assert_refused("seven classes", &refused, 1, &["knows 7 classes", "--dataset"]);
+    let committed = concat!(env!("CARGO_MANIFEST_DIR"), "/models/resnet20-cifar10-s3-3bit.snp");
+    let refused = shiftnet(&["eval", committed, "--dataset", "synthetic", "--adapter", "host"]);
+    assert_refused("ten others", &refused, 1, &["knows 10 classes", "airplane"]);
 }
 
 /// Without images to measure on there is a warning, and a model for f32 alone.

@@ -142,6 +142,13 @@ fn a_run_that_fails() {
     }
     let html = std::fs::read_to_string(out.join("comparison.html")).expect("a page");
     assert!(html.contains("failed after epoch 0 of 2: the loss is"));
+    // What takes its place has not failed.
+    let replaced = small(&out.join("s3"), &["--overwrite", "--lr", "0.1", "--quiet"])
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>();
+    succeed(&replaced.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(!out.join("s3/failed.txt").exists());
 }
 
 /// Waits until a file is there, and fails after two minutes.

@@ -127,7 +127,7 @@ fn metrics_after_a_resume() {
     text_of += "{\"event\":\"step\",\"epoch\":0,\"step\":6,\"loss\":99.0,\"lr\":0.1,\"images_per_s\":1.0}\n{\"event\":\"st";
     std::fs::write(&path, text_of).expect("a small file");
     // What a kill leaves of a file that it was writing.
-    for name in ["last.tmp", "best.tmp", "metrics.tmp", "config.tmp"] {
+    for name in [".last.safetensors.tmp", ".best.safetensors.tmp", ".metrics.jsonl.tmp", ".config.toml.tmp"] {
         std::fs::write(run.join(name), "half").expect("a small file");
     }
     succeed(&["train", "--resume", text(&run), "--max-steps", "18", "--quiet"]);

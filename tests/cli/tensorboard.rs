@@ -144,6 +144,9 @@ fn logged(run: &Path) -> BTreeMap<(String, u64), f32> {
                 ("val/top5", "val_top5"),
                 ("weights/sign_flip_rate", "sign_flip_rate"),
                 ("weights/sparsity", "sparsity"),
+                ("weights/zero_change_rate", "zero_change_rate"),
+                ("weights/shift_change_rate", "shift_change_rate"),
+                ("weights/never_flipped", "never_flipped"),
             ],
         };
         for (tag, key) in names {
@@ -162,9 +165,11 @@ fn assert_complete(run: &Path) {
         assert_eq!(shown.get(key), Some(value), "{key:?}");
     }
     let layers = shown.keys().filter(|(tag, _)| tag.starts_with("weights_")).count();
-    assert_eq!(layers, 2 * 8 * 2, "two values of eight layers in two epochs");
+    assert_eq!(layers, 5 * 8 * 2, "five values of eight layers in two epochs");
+    let norms = shown.keys().filter(|(tag, _)| tag.starts_with("gradient_norms/")).count();
+    assert_eq!(norms, 4 * 9 * 2, "four latents of eight layers, and of all together, in two epochs");
     let more = shown.keys().filter(|(tag, _)| tag.starts_with("train/epoch_")).count();
-    assert_eq!((more, shown.len()), (4, logged.len() + layers + more));
+    assert_eq!((more, shown.len()), (4, logged.len() + layers + norms + more));
 }
 
 /// A run that is set back behind what it has told, as a kill does: each step shows once. And one that tells late, all.

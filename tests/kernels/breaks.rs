@@ -94,7 +94,7 @@ pub const BREAKS: &[Break] = &[
     broken("batch_norm", "eps missing", Text(" + EPS", "")),
     broken("batch_norm", "beta forgotten", Text(" + shift", "")),
     broken("batch_norm", "residual forgotten", Text("value += residual[i]", "value += 0.0 * residual[i]")),
-    broken("batch_norm", "rectified before the sum", Text("max(value, vec4<f32>(0.0))", "value")),
+    broken("batch_norm", "rectified before the sum", Text("relu(value)", "value")),
     broken("batch_norm", "always the batch's statistics", Text("params.chunks > 0u", "params.chunks >= 0u")),
     broken("batch_norm", "distance of the means forgotten", Text(" + d * d * (a.count * share)", "")),
     broken("batch_norm", "biased running variance", Text("max(moments.count - 1.0, 1.0)", "moments.count")),
@@ -143,8 +143,8 @@ pub const BREAKS: &[Break] = &[
         "conv2d_folded",
         "residual behind the ReLU",
         Text(
-            "if (params.residual == 1u) { v += residual[at]; }\n    if (params.relu == 1u) { v = max(v, vec4<f32>(0.0)); }",
-            "if (params.relu == 1u) { v = max(v, vec4<f32>(0.0)); }\n    if (params.residual == 1u) { v += residual[at]; }",
+            "if (params.residual == 1u) { v += residual[at]; }\n    if (params.relu == 1u) { v = relu(v); }",
+            "if (params.relu == 1u) { v = relu(v); }\n    if (params.residual == 1u) { v += residual[at]; }",
         ),
     ),
     broken(

@@ -1,11 +1,13 @@
 //! Cases of the batch norm.
 
 use crate::suite::{EPS, Suite, Tolerance::Bits, Tolerance::Each, draws};
+use shiftnet::engine::Target;
 use shiftnet::kernels::batch_norm::{Shape, Tensors, UNUSED};
 use shiftnet::kernels::conv2d_forward::Params as Conv;
 use shiftnet::kernels::*;
-use shiftnet::plan::View;
+use shiftnet::plan::{Elem, List, Plan, Role, View};
 use shiftnet::rng::Draws;
+use std::sync::Arc;
 
 /// (n, h, w, c), mean and standard deviation of x, invocations that fill the adapter, channels that a chunk of the
 /// statistics has. Runs of 16 rows and of more, a last run and a last chunk that are shorter, more chunks than the
@@ -237,4 +239,43 @@ fn apply(
     let dispatch = dispatch.map(|d| if adding { accumulating(&d) } else { d });
     let [dgamma, dbeta] = affine_bounds;
     suite.case(format!("{name}, adding {adding}"), dispatch, [Each(bounds), dgamma, dbeta]);
+}
+
+/// As PyTorch's, the ReLU of what is not a number is none, or a broken network would seem whole.
+#[test]
+fn what_is_not_a_number_is_not_rectified() {
+    const BAD: f32 = f32::NAN;
+    let mut plan = Plan::default();
+    let mut buffer = |name: &str, len: usize| plan.buffer(name, &[len], Elem::F32, Role::State);
+    let [x, y, z] = ["x", "y", "z"].map(|name| buffer(name, 64));
+    let [gamma, beta, w] = [("gamma", 4), ("beta", 4), ("w", 16)].map(|(name, len)| buffer(name, len));
+    let [running, stats, affine] = ["running", "stats", "affine"].map(|name| buffer(name, 8));
+    let [partial, residual, nothing] = ["partial", "residual", "nothing"].map(|name| buffer(name, UNUSED));
+    let shape = Shape { rows: 16, channels: 4, relu: true, residual: false };
+    let tensors = Tensors { partial, affine: [gamma, beta], residual, running, stats };
+    let norm = batch_norm::dispatch("norm", shape, None, 64, x, tensors, y).expect("it fits");
+    let conv = Conv { relu: 1, chunk: 16, ..Conv::new([1, 4, 4, 4], 4, 1, 1) };
+    let tensors = conv2d_folded::Tensors { affine, residual: nothing };
+    let folded = conv2d_folded::dispatch("conv", conv, [x, w], tensors, z).expect("it fits");
+    plan.push(List::Forward, norm);
+    plan.push(List::Forward, folded);
+    let plan = Arc::new(plan);
+    for target in [crate::gpu(), Target::host(), Target::twins()] {
+        let mut engine = target.load(plan.clone()).expect("a small plan");
+        let mut write =
+            |view, values: &[f32]| engine.write(view, bytemuck::cast_slice(values)).expect("it fits");
+        write(x, &[BAD, -1.0, 0.0, 2.0].repeat(16));
+        write(gamma, &[1.0; 4]);
+        write(running, &[0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0]);
+        write(affine, &[1.0; 8]);
+        engine.run(List::Forward).expect("it runs");
+        let name = target.info();
+        let y = engine.fetch_f32(y).expect("it runs");
+        for pixel in y.chunks(4) {
+            assert!(pixel[0].is_nan() && pixel[1..3] == [0.0, 0.0] && pixel[3] > 1.9, "{name}: {pixel:?}");
+        }
+        // Times a weight of 0, too.
+        let z = engine.fetch_f32(z).expect("it runs");
+        assert!(z.iter().all(|z| z.is_nan()), "{name}: {z:?}");
+    }
 }

@@ -67,16 +67,16 @@ fn resumed_runs_are_equal(target: &Target, lines: &str, stops: &[&[(Stop, u64)]]
         std::fs::create_dir(&run.path).expect("a new directory");
         run
     };
-    let bytes = |run: &RunDir| std::fs::read(run.last()).expect("a checkpoint");
+    let bytes =
+        |run: &RunDir| [run.last(), run.best()].map(|path| std::fs::read(path).expect("a checkpoint"));
     let steps = |run: &RunDir| {
         let text = std::fs::read_to_string(run.metrics()).expect("metrics");
         let lines = text.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).expect("JSON"));
-        let steps = lines.filter(|l| l["event"] == "step");
-        steps.map(|l| (l["step"].as_u64().expect("a number"), l["loss"].to_string())).collect::<Vec<_>>()
+        lines.map(|l| (l["step"].as_u64().expect("a number"), l["loss"].to_string())).collect::<Vec<_>>()
     };
     let whole = run("whole".into());
     train(&settings, target, &whole, None);
-    assert_eq!(steps(&whole).iter().map(|(step, _)| *step).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(steps(&whole).iter().map(|(step, _)| *step).collect::<Vec<_>>(), [1, 2, 3, 3, 4, 5, 6, 6]);
     for (i, stops) in stops.iter().enumerate() {
         let parts = run(format!("parts {i}"));
         for &stop in *stops {

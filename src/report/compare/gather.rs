@@ -2,7 +2,6 @@
 
 use super::{Comparison, Difference, Entry, Far, Group, Measured, Row, Spread, Subject};
 use crate::error::Result;
-use crate::experiment::state;
 use crate::method::MethodName;
 use crate::report::metrics::Metrics;
 use crate::train::RunDir;
@@ -89,12 +88,14 @@ fn read(entry: &Entry, out: &Path) -> Result<Found> {
     row.epoch = last.map_or(0, |e| e.epoch + 1);
     row.epochs = config.settings.epochs;
     row.steps = metrics.last_step();
-    row.state = match std::fs::read_to_string(state::failure(&run)) {
+    row.state = match std::fs::read_to_string(run.failure()) {
         Ok(reason) => Far::Failed(reason.trim().into()),
         Err(_) => {
-            let at_most = config.settings.max_steps.unwrap_or(u64::MAX);
-            let done = last.is_some_and(|e| e.epoch + 1 >= row.epochs || e.step >= at_most);
-            if done { Far::Finished } else { Far::Unfinished }
+            if metrics.is_finished(&config.settings) {
+                Far::Finished
+            } else {
+                Far::Unfinished
+            }
         }
     };
     row.images_per_s = metrics.images_per_s();
@@ -116,7 +117,7 @@ fn read(entry: &Entry, out: &Path) -> Result<Found> {
         sparsity: e.weights.as_ref().map_or(f64::NAN, |w| w.sparsity),
     };
     row.curves = metrics.epochs.iter().map(point).collect();
-    let report = entry.directory.join("report.html");
+    let report = run.report();
     row.link = report.exists().then(|| link(&report, out));
     Ok(Found { row, config: Some(config) })
 }

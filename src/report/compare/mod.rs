@@ -8,8 +8,8 @@ pub use table::table;
 
 use crate::error::{Error, Result};
 use crate::experiment::{Published, Record};
+use crate::files;
 use crate::train::RunDir;
-use crate::train::checkpoint::write_file;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -100,6 +100,7 @@ pub struct Row {
     pub name: String,
     /// Its group's place.
     pub group: usize,
+    #[serde(serialize_with = "lossily")]
     pub directory: PathBuf,
     pub state: Far,
     /// Epochs done, and how many there are to be.
@@ -116,6 +117,11 @@ pub struct Row {
     /// The page's link to the run's report, where there is one.
     #[serde(skip)]
     link: Option<String>,
+}
+
+/// A path as text, whatever it is made of.
+fn lossily<S: serde::Serializer>(path: &Path, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
 }
 
 /// Runs that differ in their seed only.
@@ -252,7 +258,9 @@ pub fn own_reports(entries: &[Entry], adapter: Option<&str>) -> Vec<String> {
         if !run.holds_a_run() || !run.metrics().exists() || super::is_up_to_date(&entry.directory) {
             return None;
         }
-        super::write(&entry.directory, adapter).err().map(|e| format!("{} has no report: {e}", entry.name))
+        super::write(&entry.directory, false, adapter)
+            .err()
+            .map(|e| format!("{} has no report: {e}", entry.name))
     };
     entries.iter().filter_map(write).collect()
 }
@@ -264,8 +272,8 @@ pub fn own_reports(entries: &[Entry], adapter: Option<&str>) -> Vec<String> {
 pub fn write(subject: Subject, entries: &[Entry], out: &Path) -> Result<Comparison> {
     std::fs::create_dir_all(out).map_err(|e| Error::io("create", out, e))?;
     let comparison = gather::gather(subject, entries, out)?;
-    write_file(&out.join("comparison.html"), page::render(&comparison).as_bytes())?;
+    files::write(&out.join("comparison.html"), page::render(&comparison).as_bytes())?;
     let json = serde_json::to_string_pretty(&comparison).expect("plain data");
-    write_file(&out.join("comparison.json"), format!("{json}\n").as_bytes())?;
+    files::write(&out.join("comparison.json"), format!("{json}\n").as_bytes())?;
     Ok(comparison)
 }

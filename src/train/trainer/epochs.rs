@@ -2,6 +2,7 @@
 
 use super::{Clock, Trainer, Work};
 use crate::error::Result;
+use crate::files;
 use crate::model::state;
 use crate::train::checkpoint::{self, Progress};
 use crate::train::diagnostics::{self, Sample};
@@ -32,9 +33,11 @@ impl Trainer {
         self.warn_of(&verdicts.unreadable)?;
         let score = evaluate::score(&verdicts.images);
         let complete = self.progress.step_in_epoch == self.work.steps_per_epoch;
-        // Weights that are not yet those of the method are nobody's best.
+        // Weights that are not yet those of the method are nobody's best, nor are those within an epoch: a run that is not
+        // stopped there never sees them.
         let family = self.work.network.options.method.family();
-        let better = family.is_final(self.progress.epoch, self.work.settings.epochs)
+        let better = complete
+            && family.is_final(self.progress.epoch, self.work.settings.epochs)
             && self.progress.best.is_none_or(|best| score.top1 > best);
         let epoch = self.summary(score, better, &tensors)?;
         self.emit(Event::Epoch(epoch))?;
@@ -45,17 +48,16 @@ impl Trainer {
             self.progress.top1_sum = 0.0;
             self.progress.counters().into_iter().for_each(|counter| counter.fill(0));
             self.progress.corrupt_images = 0;
-            if better {
-                self.progress.best = Some(score.top1);
-            }
+            self.progress.best = if better { Some(score.top1) } else { self.progress.best };
             self.loader = None;
             self.clock = Clock::default();
         }
         if let Some(run) = self.run.clone() {
+            let bytes = checkpoint::encode(&tensors, &self.progress)?;
             if better {
-                checkpoint::write(&run.best(), &tensors, &self.progress)?;
+                files::write(&run.best(), &bytes)?;
             }
-            self.write_last(&run, &tensors)?;
+            self.write_last(&run, &bytes)?;
         }
         Ok(())
     }
@@ -100,7 +102,8 @@ impl Trainer {
             };
             let weights = diagnostics::weights(family.as_ref(), &sample, step, step_in_epoch);
             layers.push(Layer { name: layer.name.clone(), weights });
-            samples.push(sample);
+            // The latents are the largest part, and nobody needs them any more.
+            samples.push(Sample { latents: vec![], ..sample });
         }
         Ok((layers, samples))
     }
