@@ -16,6 +16,7 @@
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;             // (N, H, W, C)
 @group(0) @binding(2) var<storage, read> dy: array<vec4<f32>>;            // (N, P, Q, K)
 @group(0) @binding(3) var<storage, read_write> partial: array<vec4<f32>>; // (splits, R, S, C, K)
+#import weight_grad_entries
 
 // Row j: the 4 input channels of an entry at pixel j, 0 outside the image. `col` is the column of each pixel and
 // `at` its place in x.
@@ -33,15 +34,6 @@ fn share(mine: vec4<f32>, holder: u32) -> mat4x4<f32> {
     return mat4x4<f32>(
         subgroupShuffle(mine, holder), subgroupShuffle(mine, holder + 1u),
         subgroupShuffle(mine, holder + 2u), subgroupShuffle(mine, holder + 3u));
-}
-
-fn store(at: u32, k4: u32, ok: bool, a: mat4x4<f32>) {
-    if (ok) {
-        partial[at] = a[0];
-        partial[at + k4] = a[1];
-        partial[at + 2u * k4] = a[2];
-        partial[at + 3u * k4] = a[3];
-    }
 }
 
 @compute @workgroup_size(64)
@@ -98,23 +90,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         }
     }
 
-    let live_split = split < params.splits;
-    let o0 = (split * entries + e + 0u) * 4u * k4 + k;
-    let ok0 = live_split && e + 0u < entries;
-    store(o0, k4, ok0, a00);
-    store(o0 + 1u, k4, ok0 && k + 1u < k4, a01);
-    store(o0 + 2u, k4, ok0 && k + 2u < k4, a02);
-    store(o0 + 3u, k4, ok0 && k + 3u < k4, a03);
-    let o1 = (split * entries + e + 1u) * 4u * k4 + k;
-    let ok1 = live_split && e + 1u < entries;
-    store(o1, k4, ok1, a10);
-    store(o1 + 1u, k4, ok1 && k + 1u < k4, a11);
-    store(o1 + 2u, k4, ok1 && k + 2u < k4, a12);
-    store(o1 + 3u, k4, ok1 && k + 3u < k4, a13);
-    let o2 = (split * entries + e + 2u) * 4u * k4 + k;
-    let ok2 = live_split && e + 2u < entries;
-    store(o2, k4, ok2, a20);
-    store(o2 + 1u, k4, ok2 && k + 1u < k4, a21);
-    store(o2 + 2u, k4, ok2 && k + 2u < k4, a22);
-    store(o2 + 3u, k4, ok2 && k + 3u < k4, a23);
+    store(split, e, k, a00, a01, a02, a03);
+    store(split, e + 1u, k, a10, a11, a12, a13);
+    store(split, e + 2u, k, a20, a21, a22, a23);
 }

@@ -3,7 +3,7 @@
 use super::eval::Which;
 use super::{Outcome, print};
 use crate::deploy::compile::{Inference, Options};
-use crate::deploy::{Arith, packed};
+use crate::deploy::{Arith, Model, packed};
 use crate::engine::Target;
 use crate::error::{Error, Result};
 use crate::kernels::choose::Choices;
@@ -95,46 +95,16 @@ fn packed_model(path: &Path) -> Result<Outcome> {
             None => "without ranges of activations: f32 only",
         }
     ))?;
-    let alphabet = model.method.family().alphabet();
-    let width = model.convs.keys().map(String::len).max().unwrap_or(0).max("total".len());
-    print(&format!(
-        "{:width$}  {:>12}  {:>8}  {:>8}  {:>6}  weights by value",
-        "layer", "shape", "bytes", "bits*", "zero"
-    ))?;
-    let graph = model.graph()?;
-    let (mut bytes, mut replaced, mut kept) = (0, 0u64, 0u64);
-    for node in &graph.nodes {
-        let Some(conv) = model.convs.get(&node.name) else { continue };
-        let stored = packed::conv_bytes(conv, alphabet.as_ref());
-        let zeros = conv.weight.iter().filter(|w| **w == 0.0).count();
-        let nonzero = (conv.weight.len() - zeros) as u64;
-        let pixels = (node.shape[0] * node.shape[1]) as u64;
-        match conv.discrete {
-            true => replaced += pixels * nonzero,
-            false => kept += pixels * nonzero,
-        }
-        bytes += stored;
-        print(&format!(
-            "{:width$}  {:>12}  {stored:>8}  {:>8.2}  {:>5.1}%  {}",
-            node.name,
-            conv.shape.map(|d| d.to_string()).join("x"),
-            8.0 * stored as f64 / conv.weight.len() as f64,
-            100.0 * zeros as f64 / conv.weight.len() as f64,
-            if conv.discrete { values(&conv.weight) } else { "f32".into() }
-        ))?;
-    }
-    let classifier = 4 * (model.fc[0].len() + model.fc[1].len());
-    print(&format!("{:width$}  {:>12}  {classifier:>8}", "fc", "f32"))?;
-    bytes += classifier;
+    let [bytes, replaced, kept] = layers(&model)?;
     let [all, _] = model.weights();
     print(&format!(
         "{:width$}  {:>12}  {bytes:>8}  {:>8.2}  the file has {file} bytes",
         "total",
         "",
-        8.0 * bytes as f64 / all as f64
+        8.0 * bytes as f64 / all as f64,
+        width = width(&model)
     ))?;
     print("* bytes of weights, scales and biases, a weight")?;
-    kept += model.fc[0].len() as u64;
     print(&format!(
         "A forward pass of one image: {replaced} multiply-adds are a shift and an addition each (zeros need none), {kept} \
          stay multiply-adds"
@@ -153,6 +123,48 @@ fn packed_model(path: &Path) -> Result<Outcome> {
         })?;
     }
     Ok(Outcome::Done)
+}
+
+/// Characters of the longest layer's name.
+fn width(model: &Model) -> usize {
+    model.convs.keys().map(String::len).max().unwrap_or(0).max("total".len())
+}
+
+/// The layers, a line each. Returns their bytes, the multiplications of a forward pass that are shifts, and those that stay.
+fn layers(model: &Model) -> Result<[u64; 3]> {
+    let alphabet = model.method.family().alphabet();
+    let width = width(model);
+    print(&format!(
+        "{:width$}  {:>12}  {:>8}  {:>8}  {:>6}  weights by value",
+        "layer", "shape", "bytes", "bits*", "zero"
+    ))?;
+    let graph = model.graph()?;
+    let [mut bytes, mut replaced, mut kept] = [0u64; 3];
+    for node in &graph.nodes {
+        let Some(conv) = model.convs.get(&node.name) else { continue };
+        let stored = packed::conv_bytes(conv, alphabet.as_ref());
+        let zeros = conv.weight.iter().filter(|w| **w == 0.0).count();
+        let nonzero = (conv.weight.len() - zeros) as u64;
+        let pixels = (node.shape[0] * node.shape[1]) as u64;
+        match conv.discrete {
+            true => replaced += pixels * nonzero,
+            false => kept += pixels * nonzero,
+        }
+        bytes += stored as u64;
+        print(&format!(
+            "{:width$}  {:>12}  {stored:>8}  {:>8.2}  {:>5.1}%  {}",
+            node.name,
+            conv.shape.map(|d| d.to_string()).join("x"),
+            8.0 * stored as f64 / conv.weight.len() as f64,
+            100.0 * zeros as f64 / conv.weight.len() as f64,
+            if conv.discrete { values(&conv.weight) } else { "f32".into() }
+        ))?;
+    }
+    let classifier = 4 * (model.fc[0].len() + model.fc[1].len());
+    print(&format!("{:width$}  {:>12}  {classifier:>8}", "fc", "f32"))?;
+    bytes += classifier as u64;
+    kept += model.fc[0].len() as u64;
+    Ok([bytes, replaced, kept])
 }
 
 /// How many weights have each value, from the smallest on.

@@ -77,7 +77,7 @@ fn command() -> clap::Command {
         line.map(|value| value.trim_matches('"').to_string())
     };
     let explain = |arg: clap::Arg| match (default(&arg.get_id().as_str().replace('_', "-")), arg.get_help()) {
-        (Some(value), Some(help)) => {
+        (Some(value), Some(help)) if !help.to_string().contains("[default: ") => {
             let help = format!("{help} [default: {value}]");
             arg.help(help)
         }

@@ -172,7 +172,9 @@ fn without_seed(config: Option<&Config>) -> String {
 
 /// A run's settings in words, by name, without those that a group's runs differ in, and with what it ran on.
 fn words(config: &Config) -> Vec<(String, String)> {
-    let table = toml::Table::try_from(&config.settings).unwrap_or_default();
+    let mut table = toml::Table::try_from(&config.settings).unwrap_or_default();
+    // Where it is 1, the configuration leaves it out.
+    table.entry("init-scale").or_insert(f64::from(config.settings.init_scale).into());
     let text = |value: toml::Value| match value {
         toml::Value::String(text) => text,
         // Settings are f32: their shortest form.
