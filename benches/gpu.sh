@@ -24,12 +24,14 @@ adapter=()
 [ -z "${2:-}" ] || adapter=(--adapter "$2")
 mkdir -p "$out"
 step() { printf '\n== %s (%ss)\n' "$*" "$SECONDS"; }
-# A step that fails is told at the end; the others still run.
-failed=()
+# A step that fails, or for which there is no time left, is told at the end; the others still run.
+failed=() deadline=585
 try() {
-    local name=$1 limit=$2
+    local name=$1 limit=$2 left=$((deadline - SECONDS))
     shift 2
     step "$name"
+    [ "$limit" -le "$left" ] || limit=$left
+    [ "$limit" -ge 5 ] || { failed+=("$name (no time left)"); return; }
     timeout "$limit" "$@" 2>&1 | tee "$out/$name.txt" | tail -40 || failed+=("$name")
 }
 

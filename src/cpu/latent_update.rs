@@ -15,11 +15,14 @@ pub(super) const BLOCK: usize = 64;
 /// What changed among a block of weights.
 pub(super) type Counts = [u32; COUNTERS];
 
+/// Latents of a plane, and their momenta.
+pub(super) type Plane<'a> = (&'a mut [f32], &'a mut [f32]);
+
 /// A range of weights: gradients, and of each plane the latents and their momenta.
 pub(super) struct Task<'a> {
     pub w: &'a mut [f32],
     pub dw: &'a [f32],
-    pub planes: Vec<(&'a mut [f32], &'a mut [f32])>,
+    pub planes: Vec<Plane<'a>>,
     /// The step of each weight's last flip.
     pub flipped_at: &'a mut [f32],
     /// What changed, by blocks.

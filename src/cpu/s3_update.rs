@@ -1,13 +1,10 @@
 //! The S³ update: 16 weights at a time, in one pass over latents and momenta.
 
 use super::lanes::{LANES, Lanes};
-use super::latent_update::{BLOCK, Buffers, Counts, Task, in_tasks};
+use super::latent_update::{BLOCK, Buffers, Counts, Plane, Task, in_tasks};
 use crate::kernels::Step;
 use crate::kernels::latent_update::Params;
 use std::f32::consts::LN_2;
-
-/// The most shift latents a weight has.
-const MOST_SHIFTS: usize = 30;
 
 /// One step of every latent, the new weights, and what changed in each layer.
 #[allow(clippy::too_many_arguments)]
@@ -31,19 +28,32 @@ pub fn s3_update(
 vectorized! {
     /// Updates a task.
     fn move_latents(p: &Params, step: Step, task: &mut Task) {
-        let (w, _) = task.w.as_chunks_mut::<LANES>();
-        let (flipped_at, _) = task.flipped_at.as_chunks_mut::<LANES>();
-        let rows = w.iter_mut().zip(task.dw.as_chunks::<LANES>().0).zip(flipped_at);
-        for (i, ((w, g), flipped_at)) in rows.enumerate() {
-            let (new, flipped) = sixteen(p, step.lr, g, i * LANES, &mut task.planes);
-            count(&mut task.counts[i * LANES / BLOCK], flipped, w, &new);
-            if flipped > 0 {
-                for l in 0..LANES {
-                    flipped_at[l] = if flipped >> l & 1 == 1 { step.step as f32 } else { flipped_at[l] };
-                }
-            }
-            *w = new;
+        match task.planes.len() {
+            2 => move_planes::<2>(p, step, task),
+            4 => move_planes::<4>(p, step, task),
+            8 => move_planes::<8>(p, step, task),
+            16 => move_planes::<16>(p, step, task),
+            planes => unreachable!("S³ has 2 to 5 bits, not {planes} latents"),
         }
+    }
+}
+
+/// Updates a task whose weights have `N` latents.
+#[inline(always)]
+fn move_planes<const N: usize>(p: &Params, step: Step, task: &mut Task) {
+    let planes: &mut [Plane; N] = task.planes.first_chunk_mut().expect("as many as asked for");
+    let (w, _) = task.w.as_chunks_mut::<LANES>();
+    let (flipped_at, _) = task.flipped_at.as_chunks_mut::<LANES>();
+    let rows = w.iter_mut().zip(task.dw.as_chunks::<LANES>().0).zip(flipped_at);
+    for (i, ((w, g), flipped_at)) in rows.enumerate() {
+        let (new, flipped) = sixteen(p, step.lr, g, i * LANES, planes);
+        count(&mut task.counts[i * LANES / BLOCK], flipped, w, &new);
+        if flipped > 0 {
+            for l in 0..LANES {
+                flipped_at[l] = if flipped >> l & 1 == 1 { step.step as f32 } else { flipped_at[l] };
+            }
+        }
+        *w = new;
     }
 }
 
@@ -78,18 +88,17 @@ fn power(x: f32) -> f32 {
 
 /// The new weights of the 16 from `at`, and a bit for each sign that changed. The same operations in the same order as the twin.
 #[inline(always)]
-fn sixteen(
+fn sixteen<const N: usize>(
     p: &Params,
     lr: f32,
     g: &Lanes,
     at: usize,
-    planes: &mut [(&mut [f32], &mut [f32])],
+    planes: &mut [Plane; N],
 ) -> (Lanes, u32) {
-    let gates = planes.len() - 2;
-    let read =
-        |plane: &(&mut [f32], &mut [f32])| -> Lanes { *plane.0[at..].first_chunk().expect("whole blocks") };
-    // S_0 ... S_T of the old latents.
-    let mut shifts = [[0.0; LANES]; MOST_SHIFTS + 1];
+    let gates = N - 2;
+    let read = |plane: &Plane| -> Lanes { *plane.0[at..].first_chunk().expect("whole blocks") };
+    // S_0 ... S_T of the old latents, and what is not used.
+    let mut shifts = [[0.0; LANES]; N];
     for t in 0..gates {
         let gate = read(&planes[2 + t]);
         for l in 0..LANES {
@@ -133,7 +142,7 @@ fn sixteen(
 
 /// Moves 16 latents of a plane, and their momenta, along the gradient; returns the new latents.
 #[inline(always)]
-fn stepped(p: &Params, lr: f32, at: usize, gradient: &Lanes, plane: &mut (&mut [f32], &mut [f32])) -> Lanes {
+fn stepped(p: &Params, lr: f32, at: usize, gradient: &Lanes, plane: &mut Plane) -> Lanes {
     let values: &mut Lanes = plane.0[at..].first_chunk_mut().expect("whole blocks");
     let momenta: &mut Lanes = plane.1[at..].first_chunk_mut().expect("whole blocks");
     for l in 0..LANES {

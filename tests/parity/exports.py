@@ -1,7 +1,9 @@
-"""Compares a network's exports on CIFAR-10's first test images: PyTorch on the safetensors file, ONNX Runtime on the ONNX file.
+"""Compares a network's exports on CIFAR-10's first test images: PyTorch on the safetensors file, ONNX Runtime on the ONNX file,
+and where they are given the predictions that `shiftnet eval --predictions FILE` wrote.
 
-Usage: exports.py --safetensors FILE --onnx FILE --data DIR [--arch resnet20] [--shortcut b] [--count 1000]
-Exit code 1 where a logit differs by more than 1e-3, or where another class has the largest logit and leads by more than that.
+Usage: exports.py --safetensors FILE --onnx FILE --data DIR [--predictions FILE] [--arch resnet20] [--shortcut b] [--count 1000]
+Exit code 1 where a logit, or an image's loss, differs by more than 1e-3, or where another class has the largest logit and leads
+by more than that.
 Needs requirements.txt and ../onnx/requirements.txt.
 """
 
@@ -26,10 +28,22 @@ def images(data, count):
     return (pixels - mean) / std, records[:, 0]
 
 
+def predicted(file, logits, labels, clear):
+    """Whether the classes and losses of `file` are those of the logits."""
+    _, classes, losses = np.loadtxt(file, delimiter=",", skiprows=1, max_rows=len(labels)).T
+    shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
+    expected = np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(labels)), labels]
+    worst = np.abs(losses - expected).max()
+    differ = int((classes != logits.argmax(1))[clear].sum())
+    print(f"{len(losses)} predictions: largest difference of a loss {worst:.2e}; {differ} other classes")
+    return worst <= TOLERANCE and differ == 0 and len(losses) == len(labels)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("--safetensors", "--onnx", "--data"):
         parser.add_argument(name, required=True)
+    parser.add_argument("--predictions")
     parser.add_argument("--arch", default="resnet20")
     parser.add_argument("--shortcut", default="b")
     parser.add_argument("--count", type=int, default=1000)
@@ -49,7 +63,10 @@ def main():
     accuracy = [100 * (logits.argmax(1) == labels).mean() for logits in (theirs, ours)]
     print(f"{args.count} images: largest difference of a logit {worst:.2e}; {differ} other classes; "
           f"top-1 {accuracy[0]:.2f} % (PyTorch), {accuracy[1]:.2f} % (ONNX Runtime)")
-    sys.exit(not (worst <= TOLERANCE and differ == 0))
+    same = worst <= TOLERANCE and differ == 0
+    if args.predictions:
+        same &= predicted(args.predictions, theirs, labels, clear)
+    sys.exit(not same)
 
 
 main()
