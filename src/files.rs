@@ -19,7 +19,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     write_with(path, |file| file.write_all(bytes).map_err(failed))
 }
 
-/// [`write`], where `fill` writes the file: under a temporary name, which is then flushed and renamed.
+/// [`write()`], where `fill` writes the file: under a temporary name, which is then flushed and renamed.
 ///
 /// # Errors
 /// [`Error::Io`], also for what is there and no file; those of `fill`.
