@@ -46,13 +46,17 @@ if command -v python3 >/dev/null; then
     python3 -m unittest discover -q -s benches/peers -p 'test_*.py'
 fi
 
+targets=()
 for target in x86_64-pc-windows-msvc aarch64-apple-darwin; do
-    step "check for $target"
     if rustup target add "$target" >/dev/null 2>&1; then
-        cargo check --release --target "$target"
+        targets+=(--target "$target")
     else
         echo "skipped: rustup cannot add $target here"
     fi
 done
+if [ ${#targets[@]} -gt 0 ]; then
+    step "check ${targets[*]}"
+    cargo check --release "${targets[@]}"
+fi
 
 step "done"
