@@ -353,14 +353,15 @@ impl Trainer {
     /// ends before that takes the place of the last good checkpoint.
     fn finite_tensors(&mut self) -> Result<state::Tensors> {
         let tensors = state::download(self.engine.as_mut(), &self.work.network)?;
-        let finite = |name: &String| tensors[name].1.iter().all(|value| value.is_finite());
-        // In the network's order.
-        let mut names =
-            self.work.network.store.tensors.iter().map(|tensor| &tensor.name).chain(tensors.keys());
-        match names.find(|name| !finite(name)) {
-            Some(name) => Err(self.not_finite_at(self.progress.step, self.loss, name.clone())),
-            None => Ok(tensors),
+        let finite = |(_, values): &(Vec<usize>, Vec<f32>)| values.iter().all(|value| value.is_finite());
+        if tensors.values().all(finite) {
+            return Ok(tensors);
         }
+        // The first in the network's order.
+        let own = self.work.network.store.tensors.iter().map(|tensor| &tensor.name);
+        let broken = |name: &&String| tensors.get(*name).is_some_and(|tensor| !finite(tensor));
+        let name = own.chain(tensors.keys()).find(broken).cloned().unwrap_or_default();
+        Err(self.not_finite_at(self.progress.step, self.loss, name))
     }
 
     fn write_last(&mut self, run: &RunDir, checkpoint: &[u8]) -> Result<()> {
