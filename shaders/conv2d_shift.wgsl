@@ -9,6 +9,7 @@
 #import conv2d_integer
 #import corners
 #import integers
+#import requantize
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<u32>;        // (N, H, W, C): see shared/integers.wgsl

@@ -318,7 +318,11 @@ impl Compiler<'_> {
         let words = conv2d_shift::words(params.outputs(), bits);
         let y = self.plan.buffer(self.name(norm.output).to_string(), &[words], Elem::U32, Role::Scratch);
         let dispatch = match self.options.arith {
-            Arith::Dp4a => conv2d_dot::dispatch(name, params, [x, w], tensors, y)?,
+            Arith::Dp4a => {
+                let kernel = &conv2d_dot::KERNEL;
+                let variant = self.choices.variant(kernel, &shape, &self.options.capabilities);
+                with_variant(conv2d_dot::dispatch(name, params, [x, w], tensors, y)?, variant)
+            }
             _ => conv2d_shift::dispatch(name, params, [x, w], tensors, y)?,
         };
         self.push_activation(norm.output, dispatch, y);

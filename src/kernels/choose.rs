@@ -1,7 +1,7 @@
 //! Which of a kernel's variants runs: by what is asked for, what is known, or a rule of shape and adapter.
 
 use super::conv2d_forward::Params as Conv;
-use super::{Kernel, Variant, all, conv2d_input_grad, conv2d_weight_grad, elements, get};
+use super::{Kernel, Variant, all, conv2d_input_grad, conv2d_shift, conv2d_weight_grad, elements, get};
 use crate::error::{Error, Result};
 use crate::plan::{AdapterKind, Capabilities, Dispatch};
 use std::collections::BTreeMap;
@@ -63,7 +63,15 @@ fn name(stem: &str, conv: &Conv) -> String {
 /// What a choice for `dispatch` is remembered by; none where its kernel has only one variant.
 pub fn problem(dispatch: &Dispatch) -> Option<String> {
     let kernel = get(dispatch.stem);
-    (kernel.variants.len() > 1).then(|| name(kernel.stem, &Conv::of(&dispatch.params)))
+    (kernel.variants.len() > 1).then(|| name(kernel.stem, &shape(dispatch)))
+}
+
+/// The shape of a convolution's dispatch.
+fn shape(dispatch: &Dispatch) -> Conv {
+    match dispatch.stem {
+        "conv2d_dot" => conv2d_shift::Params::of(&dispatch.params).shape(),
+        _ => Conv::of(&dispatch.params),
+    }
 }
 
 /// What is good without measuring. On CPU cores loads are dear and barriers dearer: registers filled straight from
@@ -119,8 +127,8 @@ fn cost(kernel: &Kernel, conv: &Conv, capabilities: &Capabilities, tile: &Varian
     };
     let (rows, columns) = (rows.div_ceil(bm), (columns as usize).div_ceil(bn));
     let loads = 0.5 + 2.0 * (tm + tn) as f64 / (tm * tn) as f64;
-    let wanted = (capabilities.invocations() / 64) as f64;
-    let idle = (wanted / (rows * columns * parts) as f64).max(1.0);
+    let threads = rows * columns * parts * tile.workgroup as usize;
+    let idle = (capabilities.invocations() as f64 / threads as f64).max(1.0);
     (rows * bm * columns * bn) as f64 * loads * idle
 }
 

@@ -60,6 +60,27 @@ impl Params {
         elements(&[self.r, self.s, self.c, self.k])
     }
 
+    /// From a dispatch's bytes.
+    pub(super) fn of(bytes: &[u8]) -> Params {
+        bytemuck::pod_read_unaligned(bytes)
+    }
+
+    /// The same as that of f32.
+    pub(super) fn shape(&self) -> Conv {
+        let &Params { n, h, w, c, p, q, k, r, s, stride, pad, relu, residual, .. } = self;
+        Conv { n, h, w, c, p, q, k, r, s, stride, pad, splits: 1, chunk: 8, stats: 0, relu, residual }
+    }
+
+    /// N P Q.
+    pub(super) fn pixels(&self) -> usize {
+        elements(&[self.n, self.p, self.q])
+    }
+
+    /// Those that sum in registers, 4 pixels x 8 channels each.
+    pub(super) fn invocations(&self) -> usize {
+        self.pixels().div_ceil(4) * (self.k as usize).div_ceil(8)
+    }
+
     /// Elements of y: N P Q K.
     pub fn outputs(&self) -> usize {
         elements(&[self.n, self.p, self.q, self.k])
@@ -82,9 +103,7 @@ impl Params {
             (t.residual, if self.residual == 1 { words(self.outputs()) } else { UNUSED }),
             (y, words(self.outputs())),
         ];
-        let pixels = elements(&[self.n, self.p, self.q]);
-        let invocations = pixels.div_ceil(4) * (self.k as usize).div_ceil(8);
-        kernel.dispatch(label, self, &views, invocations, 2 * pixels * self.weights())
+        kernel.dispatch(label, self, &views, self.invocations(), 2 * self.pixels() * self.weights())
     }
 }
 

@@ -138,6 +138,20 @@ pub const BREAKS: &[Break] = &[
     broken("conv2d_dot", "H and W swapped", Swap("h", "w")),
     broken("conv2d_dot", "sums not raised", Text("sum << vec4<u32>(params.raise)", "sum")),
     broken("conv2d_dot", "carry forgotten", Text(" + (low >> vec4<u32>(16u))", "")),
+    varied("conv2d_dot", "tile-32x32", "even channels for the odd ones", Text("(codes >> 4u)", "codes")),
+    varied(
+        "conv2d_dot",
+        "tile-32x32",
+        "first entries for the second ones",
+        Text("(entry + W_STEP) * words", "entry * words"),
+    ),
+    varied(
+        "conv2d_dot",
+        "tile-128x128",
+        "last quarter of the sums forgotten",
+        Text("k + 4u * TX, a11", "k + 4u * TX, a01"),
+    ),
+    varied("conv2d_dot", "tile-32x32", "stride ignored", Param("stride", "1u")),
     broken("conv2d_folded", "bias forgotten", Text(" + affine[params.k / 4u + k]", "")),
     broken(
         "conv2d_folded",

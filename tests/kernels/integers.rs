@@ -12,7 +12,7 @@ use shiftnet::reference::integers::pack;
 use shiftnet::rng::Draws;
 
 /// (n, h, w, c), k, size, stride.
-const SHAPES: [([usize; 4], usize, usize, usize); 9] = [
+const SHAPES: [([usize; 4], usize, usize, usize); 10] = [
     ([1, 5, 7, 4], 8, 3, 1),
     ([3, 6, 9, 8], 4, 3, 2),
     ([1, 9, 6, 8], 12, 1, 1),
@@ -22,6 +22,7 @@ const SHAPES: [([usize; 4], usize, usize, usize); 9] = [
     ([17, 5, 3, 8], 20, 3, 1),
     ([3, 10, 13, 68], 20, 3, 2),
     ([2, 23, 9, 16], 36, 3, 1),
+    ([2, 9, 8, 8], 132, 1, 1),
 ];
 
 pub fn add(suite: &mut Suite) {
