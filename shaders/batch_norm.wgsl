@@ -39,16 +39,27 @@ fn merge(a: Moments, b: Moments) -> Moments {
     return Moments(count, a.mean + d * share, a.m2 + b.m2 + d * d * (a.count * share));
 }
 
+// A chunk's moments, those of nothing past the last.
+fn chunk_at(chunk: u32, quad: u32) -> Moments {
+    let live = chunk < params.chunks;
+    let i = select(0u, chunk, live) * 2u * params.quads + quad;
+    let count = select(0.0, f32(min(params.chunk, params.rows - chunk * params.chunk)), live);
+    return Moments(count, partial[i], select(vec4<f32>(0.0), partial[i + params.quads], live));
+}
+
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
     let at = columns(group, groups, local, params.quads);
     var moments = Moments(0.0, vec4<f32>(0.0), vec4<f32>(0.0));
     if at.live {
-        for (var chunk = at.row; chunk < params.chunks; chunk += at.rows) {
-            let count = f32(min(params.chunk, params.rows - chunk * params.chunk));
-            let i = chunk * 2u * params.quads + at.quad;
-            moments = merge(moments, Moments(count, partial[i], partial[i + params.quads]));
+        // Four at a time, so that one's load need not wait for another's.
+        for (var chunk = at.row; chunk < params.chunks; chunk += 4u * at.rows) {
+            let a = chunk_at(chunk, at.quad);
+            let b = chunk_at(chunk + at.rows, at.quad);
+            let c = chunk_at(chunk + 2u * at.rows, at.quad);
+            let d = chunk_at(chunk + 3u * at.rows, at.quad);
+            moments = merge(merge(merge(merge(moments, a), b), c), d);
         }
     }
     shared_moments[local] = moments;

@@ -25,6 +25,12 @@ const EPS: f32 = 1e-5;
 
 var<workgroup> sums: array<array<vec4<f32>, 2>, 64>;
 
+// Sums `which` of a chunk, 0 past the last.
+fn chunk_at(chunk: u32, which: u32, quad: u32) -> vec4<f32> {
+    let live = chunk < params.chunks;
+    return select(vec4<f32>(0.0), partial[(select(0u, chunk, live) * 2u + which) * params.quads + quad], live);
+}
+
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
@@ -32,10 +38,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var sum = vec4<f32>(0.0);
     var sum_x = vec4<f32>(0.0);
     if at.live {
-        for (var chunk = at.row; chunk < params.chunks; chunk += at.rows) {
-            let i = chunk * 2u * params.quads + at.quad;
-            sum += partial[i];
-            sum_x += partial[i + params.quads];
+        // Four at a time, so that one's load need not wait for another's.
+        for (var chunk = at.row; chunk < params.chunks; chunk += 4u * at.rows) {
+            let a = chunk_at(chunk, 0u, at.quad);
+            let b = chunk_at(chunk + at.rows, 0u, at.quad);
+            let c = chunk_at(chunk + 2u * at.rows, 0u, at.quad);
+            let d = chunk_at(chunk + 3u * at.rows, 0u, at.quad);
+            let a_x = chunk_at(chunk, 1u, at.quad);
+            let b_x = chunk_at(chunk + at.rows, 1u, at.quad);
+            let c_x = chunk_at(chunk + 2u * at.rows, 1u, at.quad);
+            let d_x = chunk_at(chunk + 3u * at.rows, 1u, at.quad);
+            sum = (((sum + a) + b) + c) + d;
+            sum_x = (((sum_x + a_x) + b_x) + c_x) + d_x;
         }
     }
     sums[local] = array<vec4<f32>, 2>(sum, sum_x);

@@ -12,6 +12,16 @@ struct Params {
 @group(0) @binding(2) var<storage, read> partial: array<vec4<f32>>;   // for each weight (splits, R, S, C, K)
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;   // (R, S, C, K) of each weight
 
+// What four splits have at a place, 0 past the last.
+fn four_parts(first: u32, row: vec4<u32>, split: vec4<u32>) -> mat4x4<f32> {
+    let zero = vec4<f32>();
+    let live = split < vec4<u32>(row.z);
+    let at = first + select(vec4<u32>(), split, live) * row.y;
+    return mat4x4<f32>(
+        select(zero, partial[at.x], live.x), select(zero, partial[at.y], live.y),
+        select(zero, partial[at.z], live.z), select(zero, partial[at.w], live.w));
+}
+
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
@@ -23,10 +33,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             if params.accumulate == 1u {
                 sum = y[i];
             }
-            var at = row.x + i % 16u;
-            for (var split = 0u; split < row.z; split++) {
-                sum += partial[at];
-                at += row.y;
+            let first = row.x + i % 16u;
+            // Eight at a time, so that one's load need not wait for another's.
+            for (var split = 0u; split < row.z; split += 8u) {
+                let low = vec4<u32>(split) + vec4<u32>(0u, 1u, 2u, 3u);
+                let a = four_parts(first, row, low);
+                let b = four_parts(first, row, low + 4u);
+                sum = (((sum + a[0]) + a[1]) + a[2]) + a[3];
+                sum = (((sum + b[0]) + b[1]) + b[2]) + b[3];
             }
             y[i] = sum;
         }

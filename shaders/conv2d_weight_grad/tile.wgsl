@@ -70,14 +70,14 @@ fn accumulate(before: Tile, tx: u32, ty: u32) -> Tile {
     for (var i = 0u; i < Q; i++) {
         let r0 = four_channels(i, ty);
         let c0 = four_columns(i, tx);
-        t.a00 += c0 * r0;
+        t.a00 = plus(t.a00, c0, r0);
         if (TM == 8u) {
             let r1 = four_channels(i, ty + TY);
-            t.a10 += c0 * r1;
+            t.a10 = plus(t.a10, c0, r1);
             if (TN == 8u) {
                 let c1 = four_columns(i, tx + TX);
-                t.a01 += c1 * r0;
-                t.a11 += c1 * r1;
+                t.a01 = plus(t.a01, c1, r0);
+                t.a11 = plus(t.a11, c1, r1);
             }
         }
     }

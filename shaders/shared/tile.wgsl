@@ -31,6 +31,15 @@ fn four_rows(row: u32, i: u32) -> mat4x4<f32> {
         rows[row_at(row + 2u * TY, i)], rows[row_at(row + 3u * TY, i)]);
 }
 
+// t + c r, of which every product is added to what was there: as many instructions as products where these are fused.
+fn plus(t: mat4x4<f32>, c: mat4x4<f32>, r: mat4x4<f32>) -> mat4x4<f32> {
+    return mat4x4<f32>(chain(t[0], c, r[0]), chain(t[1], c, r[1]), chain(t[2], c, r[2]), chain(t[3], c, r[3]));
+}
+
+fn chain(t: vec4<f32>, c: mat4x4<f32>, r: vec4<f32>) -> vec4<f32> {
+    return fma(c[3], vec4<f32>(r.w), fma(c[2], vec4<f32>(r.z), fma(c[1], vec4<f32>(r.y), fma(c[0], vec4<f32>(r.x), t))));
+}
+
 // Adds the product of `rows` as (BM, Q) and `columns` as (4 Q, BN / 4). Column j of a result is row ty + j TY (+ 4 TY),
 // its elements the 4 columns from 4 tx (+ BN / 2).
 fn multiply(before: Tile, tx: u32, ty: u32) -> Tile {
@@ -38,14 +47,14 @@ fn multiply(before: Tile, tx: u32, ty: u32) -> Tile {
     for (var i = 0u; i < Q; i++) {
         let r0 = four_rows(ty, i);
         let c0 = four_columns(i, tx);
-        t.a00 += c0 * r0;
+        t.a00 = plus(t.a00, c0, r0);
         if (TM == 8u) {
             let r1 = four_rows(ty + 4u * TY, i);
-            t.a10 += c0 * r1;
+            t.a10 = plus(t.a10, c0, r1);
             if (TN == 8u) {
                 let c1 = four_columns(i, tx + TX);
-                t.a01 += c1 * r0;
-                t.a11 += c1 * r1;
+                t.a01 = plus(t.a01, c1, r0);
+                t.a11 = plus(t.a11, c1, r1);
             }
         }
     }

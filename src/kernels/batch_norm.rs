@@ -109,7 +109,7 @@ pub(super) fn run(rows: usize, channels: usize, invocations: usize) -> usize {
     let blocks = (channels / 4).div_ceil(WIDTH);
     // Every workgroup merges all chunks, so there are few of them, of many rows.
     let runs = (invocations / 32 / blocks).max(1);
-    rows.div_ceil(runs).max(16)
+    rows.div_ceil(runs).max(32)
 }
 
 /// Workgroups: blocks of 16 quads, the fastest, times runs of rows.

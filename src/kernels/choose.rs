@@ -128,7 +128,8 @@ fn cost(kernel: &Kernel, conv: &Conv, capabilities: &Capabilities, tile: &Varian
     let (rows, columns) = (rows.div_ceil(bm), (columns as usize).div_ceil(bn));
     let loads = 0.5 + 2.0 * (tm + tn) as f64 / (tm * tn) as f64;
     let threads = rows * columns * parts * tile.workgroup as usize;
-    let idle = (capabilities.invocations() as f64 / threads as f64).max(1.0);
+    let wanted = conv2d_weight_grad::THREADS_OVER_INVOCATIONS * capabilities.invocations();
+    let idle = (wanted as f64 / threads as f64).max(1.0);
     (rows * bm * columns * bn) as f64 * loads * idle
 }
 

@@ -46,7 +46,7 @@ macro_rules! forward_variants {
             tile!($stem, 128 x 128, 8 x 8, 4, $crate::kernels::conv2d_forward::tiles),
             tile!($stem, 128 x 64, 8 x 8, 4, $crate::kernels::conv2d_forward::tiles),
             tile!($stem, 64 x 64, 8 x 8, 4, $crate::kernels::conv2d_forward::tiles),
-            tile!($stem, 128 x 32, 8 x 4, 4, $crate::kernels::conv2d_forward::tiles),
+            tile!($stem, 128 x 32, 4 x 4, 4, $crate::kernels::conv2d_forward::tiles),
             tile!($stem, 128 x 16, 8 x 4, 2, $crate::kernels::conv2d_forward::tiles),
             tile!($stem, 32 x 32, 4 x 4, 4, $crate::kernels::conv2d_forward::tiles),
         ]
@@ -96,7 +96,7 @@ impl Params {
     /// This convolution cut into chunks for `invocations` and for a variant, with statistics where asked.
     pub fn cut(self, variant: &Variant, invocations: usize, stats: bool) -> Params {
         // A consumer merges all chunks in each of its workgroups.
-        const MOST_CHUNKS: usize = 512;
+        const MOST_CHUNKS: usize = 1024;
         let blocks = (self.k as usize).div_ceil(16);
         let most = if stats { MOST_CHUNKS } else { usize::MAX };
         // What a chunk is a multiple of, and how many there are.

@@ -27,7 +27,7 @@ const VARIANTS: &[Variant] = &[
     },
     tile!("conv2d_weight_grad", 128 x 128, 8 x 8, 4, workgroups),
     tile!("conv2d_weight_grad", 128 x 64, 8 x 8, 4, workgroups),
-    tile!("conv2d_weight_grad", 64 x 64, 8 x 8, 4, workgroups),
+    tile!("conv2d_weight_grad", 64 x 64, 8 x 4, 4, workgroups),
     tile!("conv2d_weight_grad", 64 x 32, 8 x 4, 4, workgroups),
     tile!("conv2d_weight_grad", 64 x 16, 4 x 4, 4, workgroups),
     tile!("conv2d_weight_grad", 32 x 32, 4 x 4, 4, workgroups),
@@ -60,10 +60,16 @@ fn tiles(params: &Params) -> usize {
     entries(params).div_ceil(3) * (params.k as usize).div_ceil(16)
 }
 
+/// Threads of tiles that fill an adapter, over its [`Capabilities::invocations`](crate::plan::Capabilities::invocations).
+pub(super) const THREADS_OVER_INVOCATIONS: usize = 4;
+
 /// Into how many parts the sum over the batch is cut for `invocations` that fill the adapter.
 pub fn splits(params: &Params, variant: &Variant, invocations: usize) -> usize {
     let parts = match variant.family() {
-        "tile" => (invocations / 64).div_ceil(workgroups(variant, bytemuck::bytes_of(&Params { splits: 1, ..*params }))),
+        "tile" => {
+            let whole = workgroups(variant, bytemuck::bytes_of(&Params { splits: 1, ..*params }));
+            (THREADS_OVER_INVOCATIONS * invocations).div_ceil(whole * variant.workgroup as usize)
+        }
         _ => invocations.div_ceil(tiles(params)),
     };
     runs(params, parts)

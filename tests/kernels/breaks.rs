@@ -104,10 +104,26 @@ pub const BREAKS: &[Break] = &[
         Text("f32(min(params.chunk, params.rows - chunk * params.chunk))", "f32(params.chunk)"),
     ),
     broken("batch_norm", "a chunk forgotten", Text("chunk = at.row;", "chunk = at.row + 1u;")),
+    broken(
+        "batch_norm",
+        "every fourth chunk forgotten",
+        Text("merge(merge(merge(merge(moments, a), b), c), d)", "merge(merge(merge(moments, a), b), c)"),
+    ),
+    broken(
+        "batch_norm",
+        "deviations past the last chunk",
+        Text("select(vec4<f32>(0.0), partial[i + params.quads], live)", "partial[i + params.quads]"),
+    ),
     broken("batch_norm", "last row of a run forgotten", Text("row < end;", "row + 1u < end;")),
     broken("batch_norm_backward", "eps missing", Text(" + EPS", "")),
     broken("batch_norm_backward", "sum of dy * xhat subtracted", Text("+ xhat *", "- xhat *")),
     broken("batch_norm_backward", "an invocation's sum forgotten", Text("row = 1u", "row = 2u")),
+    broken("batch_norm_backward", "every fourth chunk forgotten", Text("+ c_x) + d_x", "+ c_x)")),
+    broken(
+        "batch_norm_backward",
+        "chunks past the last",
+        Text("params.quads + quad], live)", "params.quads + quad], true)"),
+    ),
     broken("batch_norm_backward", "overwrites", Text("accumulate == 1u", "accumulate == 2u")),
     broken(
         "batch_norm_backward",
@@ -343,6 +359,8 @@ pub const BREAKS: &[Break] = &[
     broken("softmax_cross_entropy", "a run forgotten", Text("other = 1u", "other = 2u")),
     broken("softmax_cross_entropy", "logs without training", Text("params.log == 1u", "true")),
     broken("sum_partials", "a split forgotten", Text("split = 0u", "split = 1u")),
+    broken("sum_partials", "every eighth split forgotten", Text(" + b[3]", "")),
+    broken("sum_partials", "splits past the last", Text("partial[at.w], live.w", "partial[at.w], true")),
     broken("sum_partials", "overwrites", Text("accumulate == 1u", "accumulate == 2u")),
     broken("sum_partials", "whole blocks", Text("i % 16u < row.w", "true")),
     broken(

@@ -138,12 +138,12 @@ fn batch_norm() {
 /// Of max(batch norm, 0) and two gradients that meet: at steps so small that none passes 0.
 #[test]
 fn rectified_batch_norm() {
-    let (rows, c) = (24, 4);
+    let (rows, c) = (40, 4);
     let shape = batch_norm::Shape { rows, channels: c, relu: true, residual: false };
     let mut net = Net::new("rectified");
     // Running statistics: y = x, so that the gradient is dy where x > 0.
     let mut order = net.draws.permutation((rows * c) as u32).into_iter();
-    let x = net.suite.f32s(&[rows, c], || (order.next().expect("one each") as f32 - 47.5) / 4.0);
+    let x = net.suite.f32s(&[rows, c], || (order.next().expect("one each") as f32 - 79.5) / 4.0);
     let mut ones = |value: f32| net.suite.f32s(&[c], || value);
     let affine = [ones(1.0), ones(0.0)];
     let mut i = 0;

@@ -10,7 +10,7 @@ use shiftnet::rng::Draws;
 use std::sync::Arc;
 
 /// (n, h, w, c), mean and standard deviation of x, invocations that fill the adapter, channels that a chunk of the
-/// statistics has. Runs of 16 rows and of more, a last run and a last chunk that are shorter, more chunks than the
+/// statistics has. Runs of 32 rows and of more, a last run and a last chunk that are shorter, more chunks than the
 /// invocations that merge them, more quads than a workgroup takes and not a multiple of them, and a mean so far from 0
 /// that E[x^2] - E[x]^2 would lose all digits in f32.
 const SHAPES: [([usize; 4], f32, f32, usize, usize); 7] = [
