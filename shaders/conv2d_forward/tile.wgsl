@@ -9,6 +9,7 @@
 #import conv2d
 #import moments
 #import corners
+#import products
 #import tile
 #import weights_f32
 #import conv_tile

@@ -8,6 +8,7 @@
 // Workgroup: THREADS invocations. Number of the workgroup = BN input channels (fastest), BM pixels, class (slowest).
 // See shared/tile.wgsl.
 #import conv2d
+#import products
 #import tile
 
 @group(0) @binding(0) var<uniform> params: Params;

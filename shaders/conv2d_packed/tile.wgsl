@@ -6,6 +6,7 @@
 // Workgroup: see shared/folded_tile.wgsl.
 #import conv2d
 #import corners
+#import products
 #import tile
 #import codes
 #import weights_codes

@@ -9,6 +9,7 @@
 // Workgroup: THREADS invocations. Number of the workgroup = BN output channels (fastest), BM / 4 entries, split (slowest).
 // See shared/tile.wgsl.
 #import conv2d
+#import products
 #import tile
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -1,6 +1,6 @@
 // A workgroup's tile of a matrix product, BM rows x BN columns, of which a thread has TM x TN in registers. The operands
 // go through workgroup memory, 4 Q deep at a time. The variant sets the constants: BM, BN, TM and TN (4 or 8),
-// Q (2 or 4), THREADS = BM / TM * BN / TN.
+// Q (2 or 4), THREADS = BM / TM * BN / TN. The kernel imports shared/products.wgsl.
 const TX = BN / TN; // threads along the columns, the fastest
 const TY = BM / TM;
 const BM4 = BM / 4u;
@@ -29,15 +29,6 @@ fn four_rows(row: u32, i: u32) -> mat4x4<f32> {
     return mat4x4<f32>(
         rows[row_at(row, i)], rows[row_at(row + TY, i)],
         rows[row_at(row + 2u * TY, i)], rows[row_at(row + 3u * TY, i)]);
-}
-
-// t + c r, of which every product is added to what was there: as many instructions as products where these are fused.
-fn plus(t: mat4x4<f32>, c: mat4x4<f32>, r: mat4x4<f32>) -> mat4x4<f32> {
-    return mat4x4<f32>(chain(t[0], c, r[0]), chain(t[1], c, r[1]), chain(t[2], c, r[2]), chain(t[3], c, r[3]));
-}
-
-fn chain(t: vec4<f32>, c: mat4x4<f32>, r: vec4<f32>) -> vec4<f32> {
-    return fma(c[3], vec4<f32>(r.w), fma(c[2], vec4<f32>(r.z), fma(c[1], vec4<f32>(r.y), fma(c[0], vec4<f32>(r.x), t))));
 }
 
 // Adds the product of `rows` as (BM, Q) and `columns` as (4 Q, BN / 4). Column j of a result is row ty + j TY (+ 4 TY),

@@ -70,9 +70,9 @@ fn products(target: &Target) -> Result<Vec<Case>> {
     let capabilities = target.capabilities();
     let count =
         if capabilities.kind == AdapterKind::Host { 1 } else { conv2d_forward::KERNEL.variants.len() };
-    let runs = |variant: &&Variant| variant.runs_on(&capabilities);
+    let whole = Params::new([1, 32, 32, GEMM], GEMM, 1, 1);
+    let runs = |variant: &&Variant| variant.runs_on(&capabilities) && variant.fits(&whole);
     let product = |variant: &'static Variant| {
-        let whole = Params::new([1, 32, 32, GEMM], GEMM, 1, 1);
         let params = whole.cut(variant, capabilities.invocations(), false);
         let mut plan = Plan::default();
         let [x, w, y] = ["x", "w", "y"].map(|name| plan.scratch(name, &[GEMM, GEMM]));

@@ -92,10 +92,11 @@ fn fastest(target: &Target, dispatch: &Dispatch) -> Result<&'static str> {
     let kernel = get(dispatch.stem);
     let capabilities = target.capabilities();
     // Tiles wait at barriers, which cost so much on CPU cores that there is nothing to measure.
-    let hopeless = |v: &Variant| capabilities.kind == AdapterKind::Software && v.family() == "tile";
-    let variants: Vec<_> =
-        kernel.variants.iter().filter(|v| v.runs_on(&capabilities) && !hopeless(v)).collect();
+    let hopeless =
+        |v: &Variant| capabilities.kind == AdapterKind::Software && matches!(v.family(), "tile" | "direct");
     let conv = Conv::of(&dispatch.params);
+    let able = |v: &&Variant| v.runs_on(&capabilities) && v.fits(&conv) && !hopeless(v);
+    let variants: Vec<_> = kernel.variants.iter().filter(able).collect();
     let mut plan = Plan::default();
     for variant in &variants {
         let candidate = candidate(&mut plan, kernel, conv, variant, &capabilities)?;

@@ -135,9 +135,9 @@ impl Target {
         }
     }
 
-    /// Runs `source` in place of the shader of kernel `stem`: to try a change, or to see a test fail.
-    pub fn with_shader(mut self, stem: &str, source: String) -> Target {
-        self.shaders.replaced.insert(stem.into(), source);
+    /// Runs `source` in place of a shader, that of kernel `stem` or of `stem/variant` where it has several: to try a change, or to see a test fail.
+    pub fn with_shader(mut self, shader: &str, source: String) -> Target {
+        self.shaders.replaced.insert(shader.into(), source);
         self
     }
 

@@ -18,7 +18,7 @@ pub(crate) struct Pipeline {
 /// How shaders are compiled.
 #[derive(Clone, Debug, Default)]
 pub struct Shaders {
-    /// Texts that stand in for the shaders of kernels, by stem. They are compiled with checks.
+    /// Texts that stand in for shaders, by `stem` of a kernel with one, else by `stem/variant`. They are compiled with checks.
     pub replaced: HashMap<String, String>,
     /// With checks of indices, divisors and loops. The kernels pass them in the tests, so that by default they do without.
     pub checked: bool,
@@ -137,7 +137,8 @@ pub(crate) fn uniform_bytes(kernel: &Kernel) -> u64 {
 
 fn compile(device: &Device, shaders: &Shaders, key: &Key, cache: Option<&wgpu::PipelineCache>) -> Pipeline {
     let (kernel, variant) = (kernels::get(key.stem), variant(key.stem, key.variant));
-    let replaced = shaders.replaced.get(key.stem);
+    let name = [key.stem, key.variant].join("/");
+    let replaced = shaders.replaced.get(name.trim_end_matches('/'));
     let mut text = variant.text_of(replaced.map_or(variant.source, String::as_str));
     if let Some(params) = &key.params {
         text = kernels::source::specialize(&text, params);

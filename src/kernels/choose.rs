@@ -41,7 +41,7 @@ impl Choices {
         conv: &Conv,
         capabilities: &Capabilities,
     ) -> &'static Variant {
-        let runs = |v: &&Variant| v.runs_on(capabilities);
+        let runs = |v: &&Variant| v.runs_on(capabilities) && v.fits(conv);
         let known = self.known.get(&name(kernel.stem, conv)).and_then(|name| kernel.variant(name));
         if let Some(known) = known.filter(runs) {
             return known;
@@ -66,6 +66,16 @@ pub fn problem(dispatch: &Dispatch) -> Option<String> {
     (kernel.variants.len() > 1).then(|| name(kernel.stem, &shape(dispatch)))
 }
 
+/// Whether a variant computes the convolution of this dispatch, which is one of its kernel, cut as it is.
+pub fn fits(variant: &Variant, dispatch: &Dispatch) -> bool {
+    if get(dispatch.stem).variants.len() < 2 {
+        return true;
+    }
+    let conv = shape(dispatch);
+    let whole = variant.family() != "direct" || dispatch.stem == "conv2d_input_grad";
+    variant.fits(&conv) && (whole || (conv.chunk as usize).is_multiple_of(variant.constant("BM")))
+}
+
 /// The shape of a convolution's dispatch.
 fn shape(dispatch: &Dispatch) -> Conv {
     match dispatch.stem {
@@ -86,8 +96,9 @@ pub fn rule(kernel: &'static Kernel, conv: &Conv, capabilities: &Capabilities) -
             _ => first,
         },
         _ => {
-            let tiles = kernel.variants.iter().filter(|v| v.family() == "tile" && v.runs_on(capabilities));
-            cheapest(kernel, conv, capabilities, tiles).unwrap_or(first)
+            let tiled =
+                kernel.variants.iter().filter(|v| is_tiled(v) && v.runs_on(capabilities) && v.fits(conv));
+            cheapest(kernel, conv, capabilities, tiled).unwrap_or(first)
         }
     }
 }
@@ -104,6 +115,11 @@ fn fills_lanes(kernel: &Kernel, conv: &Conv) -> bool {
     }
 }
 
+/// Whether its operands go through workgroup memory.
+fn is_tiled(variant: &Variant) -> bool {
+    matches!(variant.family(), "tile" | "direct")
+}
+
 /// The variant with the least [`cost`], the first of equals.
 fn cheapest(
     kernel: &Kernel,
@@ -111,7 +127,7 @@ fn cheapest(
     capabilities: &Capabilities,
     variants: impl Iterator<Item = &'static Variant>,
 ) -> Option<&'static Variant> {
-    let cost = |v: &&Variant| if v.family() == "tile" { cost(kernel, conv, capabilities, v) } else { 0.0 };
+    let cost = |v: &&Variant| if is_tiled(v) { cost(kernel, conv, capabilities, v) } else { 0.0 };
     variants.min_by(|a, b| cost(a).total_cmp(&cost(b)))
 }
 
@@ -126,7 +142,12 @@ fn cost(kernel: &Kernel, conv: &Conv, capabilities: &Capabilities, tile: &Varian
         _ => (conv.pixels(), conv.k, 1),
     };
     let (rows, columns) = (rows.div_ceil(bm), (columns as usize).div_ceil(bn));
-    let loads = 0.5 + 2.0 * (tm + tn) as f64 / (tm * tn) as f64;
+    // Loads of vectors for one entry of a thread's sums, over their multiply-adds; 8 of those take as long as a load.
+    let loads = match tile.family() {
+        "direct" => 8.0 * ((2 + tm / 4) * 6 + 9 * tn) as f64 / (36 * tm * tn) as f64,
+        _ => 2.0 * (tm + tn) as f64 / (tm * tn) as f64,
+    };
+    let loads = 0.5 + loads;
     let threads = rows * columns * parts * tile.workgroup as usize;
     let wanted = conv2d_weight_grad::THREADS_OVER_INVOCATIONS * capabilities.invocations();
     let idle = (wanted as f64 / threads as f64).max(1.0);

@@ -3,7 +3,7 @@
 
 use super::Variant;
 use super::conv2d_forward::{Params, forward_variants};
-use super::variant::tile;
+use super::variant::{direct, tile};
 use crate::error::Result;
 use crate::plan::{Dispatch, View};
 

@@ -1,6 +1,6 @@
 //! Convolution, forward.
 
-use super::variant::tile;
+use super::variant::{direct, tile};
 use super::{Variant, elements};
 use crate::error::Result;
 use crate::plan::{Dispatch, View};
@@ -49,6 +49,8 @@ macro_rules! forward_variants {
             tile!($stem, 128 x 32, 4 x 4, 4, $crate::kernels::conv2d_forward::tiles),
             tile!($stem, 128 x 16, 8 x 4, 2, $crate::kernels::conv2d_forward::tiles),
             tile!($stem, 32 x 32, 4 x 4, 4, $crate::kernels::conv2d_forward::tiles),
+            direct!($stem, 2, $crate::kernels::conv2d_forward::tiles),
+            direct!($stem, 1, $crate::kernels::conv2d_forward::tiles),
         ]
     };
 }
@@ -68,7 +70,7 @@ pub(super) fn blocks_of_lanes(_: &Variant, params: &[u8]) -> usize {
     (conv.chunks() * (conv.k as usize).div_ceil(16)).div_ceil(8)
 }
 
-/// Workgroups of a `tile` variant: a chunk of pixels x BN channels each.
+/// Workgroups of a `tile` or `direct` variant: a chunk of pixels x BN channels each.
 pub(super) fn tiles(variant: &Variant, params: &[u8]) -> usize {
     let conv = Params::of(params);
     conv.chunks() * (conv.k as usize).div_ceil(variant.constant("BN"))
@@ -101,7 +103,7 @@ impl Params {
         let most = if stats { MOST_CHUNKS } else { usize::MAX };
         // What a chunk is a multiple of, and how many there are.
         let (unit, chunks) = match variant.family() {
-            "tile" => (variant.constant("BM"), self.pixels().div_ceil(variant.constant("BM"))),
+            "tile" | "direct" => (variant.constant("BM"), self.pixels().div_ceil(variant.constant("BM"))),
             // 8 lanes have a chunk; twice as many workgroups as fill the adapter, so that none ends much later.
             "subgroup" => (64, invocations / 4 / blocks),
             _ => (8, invocations / blocks),

@@ -1,6 +1,6 @@
 //! Convolution, gradient of the input.
 
-use super::variant::tile;
+use super::variant::{direct, tile};
 use super::{Needs, Variant, elements};
 use crate::error::Result;
 use crate::plan::{Dispatch, View};
@@ -25,9 +25,11 @@ const VARIANTS: &[Variant] = &[
     tile!("conv2d_input_grad", 128 x 32, 8 x 4, 4, tiles),
     tile!("conv2d_input_grad", 128 x 16, 8 x 4, 2, tiles),
     tile!("conv2d_input_grad", 32 x 32, 4 x 4, 4, tiles),
+    direct!("conv2d_input_grad", 2, tiles),
+    direct!("conv2d_input_grad", 1, tiles),
 ];
 
-/// Workgroups of a `tile` variant: BM pixels of one parity x BN channels each.
+/// Workgroups of a `tile` or `direct` variant: BM pixels of one parity x BN channels each.
 fn tiles(variant: &Variant, params: &[u8]) -> usize {
     let conv = Params::of(params);
     runs(&conv, variant.constant("BM")) * (conv.c as usize).div_ceil(variant.constant("BN"))

@@ -1,5 +1,6 @@
 //! The shaders of a kernel: several ways to compute the same.
 
+use super::conv2d_forward::Params as Conv;
 use super::{WORKGROUP, fold, source};
 use crate::plan::{Capabilities, Dispatch};
 
@@ -26,6 +27,8 @@ pub struct Variant {
     pub needs: Needs,
     /// Whether adapters that compile fast compile it for each set of parameters, these being constants.
     pub specialized: bool,
+    /// The convolutions that it computes.
+    pub fits: fn(&Variant, &Conv) -> bool,
     /// Workgroups that a dispatch with these parameters needs; none where the kernel has only one variant.
     pub groups: Option<fn(&Variant, &[u8]) -> usize>,
 }
@@ -40,6 +43,7 @@ impl Variant {
             workgroup: WORKGROUP,
             needs: Needs::Defaults,
             specialized: false,
+            fits: |_, _| true,
             groups: None,
         }
     }
@@ -67,6 +71,11 @@ impl Variant {
     /// The WGSL.
     pub fn text(&self) -> String {
         self.text_of(self.source)
+    }
+
+    /// Whether it computes this convolution.
+    pub fn fits(&self, conv: &Conv) -> bool {
+        (self.fits)(self, conv)
     }
 
     /// Whether an adapter can run it.
@@ -114,4 +123,45 @@ macro_rules! tile {
     };
 }
 
+/// A size of a `direct` variant: ROWS x 4 pixels of 4 output channels a thread, of 16 channels a workgroup. See
+/// `shaders/shared/direct.wgsl`.
+macro_rules! direct {
+    ($stem:literal, $rows:literal, $groups:expr) => {
+        $crate::kernels::Variant {
+            constants: &[
+                ("BM", 128 * $rows),
+                ("BN", 16),
+                ("TM", 4 * $rows),
+                ("TN", 4),
+                ("ROWS", $rows),
+                ("THREADS", 128),
+            ],
+            workgroup: 128,
+            specialized: true,
+            fits: $crate::kernels::variant::is_direct,
+            groups: Some($groups),
+            ..$crate::kernels::Variant::new(
+                concat!("direct-", stringify!($rows)),
+                include_str!(concat!("../../shaders/", $stem, "/direct.wgsl")),
+            )
+        }
+    };
+}
+
+/// What `shaders/shared/direct.wgsl` asks for.
+pub(super) fn is_direct(variant: &Variant, conv: &Conv) -> bool {
+    // Vectors of 4 elements of its patch.
+    const PATCH: usize = 400;
+    let [height, width] = [conv.h, conv.w].map(|x| x as usize);
+    let [pixels, own] = ["BM", "ROWS"].map(|name| variant.constant(name));
+    if [conv.r, conv.s, conv.stride, conv.pad] != [3, 3, 1, 1] || ![4, 8, 16, 32, 64].contains(&width) {
+        return false;
+    }
+    let all = pixels / width;
+    let rows = all.min(height);
+    let whole = height.is_multiple_of(rows) && all.is_multiple_of(rows) && rows.is_multiple_of(own);
+    whole && all / rows * (rows + 2) * (width + 2) <= PATCH
+}
+
+pub(super) use direct;
 pub(super) use tile;

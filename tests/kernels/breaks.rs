@@ -29,6 +29,12 @@ impl Break {
             .map_or(&kernel.variants[0], |name| kernel.variant(name).expect("a variant of the kernel"))
     }
 
+    /// What names the shader.
+    pub fn shader(&self) -> String {
+        let name = [self.stem, self.variant().name].join("/");
+        name.trim_end_matches('/').into()
+    }
+
     /// The broken shader.
     ///
     /// # Panics
@@ -168,6 +174,39 @@ pub const BREAKS: &[Break] = &[
         Text("k + 4u * TX, a11", "k + 4u * TX, a01"),
     ),
     varied("conv2d_dot", "tile-32x32", "stride ignored", Param("stride", "1u")),
+    varied(
+        "conv2d_folded",
+        "direct-2",
+        "an image goes on below its last row",
+        Text("h < vec4<u32>(shape.height)", "h < vec4<u32>(shape.height + 1u)"),
+    ),
+    varied("conv2d_forward", "direct-2", "second row like the first", Text("(t.b, below", "(t.b, above")),
+    varied(
+        "conv2d_forward",
+        "direct-1",
+        "threads that are past the end counted",
+        Text("own < len % BM", "len % BM > 0u"),
+    ),
+    varied("conv2d_forward", "direct-1", "places past the inputs", Text("place.y < 400u", "place.y < 200u")),
+    varied("conv2d_input_grad", "direct-2", "taps not turned", Text("(8u - tap)", "tap")),
+    varied(
+        "conv2d_input_grad",
+        "direct-1",
+        "weights not transposed",
+        Text("transpose(mat4x4<f32>(", "(mat4x4<f32>("),
+    ),
+    varied(
+        "conv2d_packed",
+        "direct-1",
+        "the first entry at each tap",
+        Text("(params.c / 4u) + entry", "(params.c / 4u)"),
+    ),
+    varied(
+        "conv2d_packed",
+        "direct-2",
+        "channels past the last",
+        Text("pixel < end && k < k4", "pixel < end"),
+    ),
     broken("conv2d_folded", "bias forgotten", Text(" + affine[params.k / 4u + k]", "")),
     broken(
         "conv2d_folded",

@@ -27,6 +27,17 @@ const SHAPES: [([usize; 4], usize, usize, usize); 11] = [
     ([1, 33, 9, 36], 68, 1, 1),
 ];
 
+/// 3 x 3 and stride 1 on images as wide as a power of 2: parts of an image, one, and several at a time, the last of them not
+/// there; channels that fill no block of 16.
+const DIRECT: [([usize; 4], usize, usize, usize); 6] = [
+    ([5, 8, 8, 8], 20, 3, 1),
+    ([1, 16, 16, 4], 16, 3, 1),
+    ([1, 32, 32, 4], 8, 3, 1),
+    ([1, 8, 64, 4], 4, 3, 1),
+    ([3, 4, 4, 8], 12, 3, 1),
+    ([2, 16, 8, 12], 36, 3, 1),
+];
+
 /// Whatever else there may be.
 fn random(draws: &mut Draws) -> Vec<([usize; 4], usize, usize, usize)> {
     let mut below = |n: u32| draws.below(n) as usize;
@@ -40,19 +51,21 @@ fn random(draws: &mut Draws) -> Vec<([usize; 4], usize, usize, usize)> {
 pub fn add(suite: &mut Suite) {
     let draws = &mut draws("conv");
     let random = random(draws);
-    convolutions(suite, draws, SHAPES.into_iter().chain(random));
+    convolutions(suite, draws, SHAPES.into_iter().chain(random), [8, 24, 40]);
+    convolutions(suite, draws, DIRECT, [256, 512, 768]);
     sums(suite, draws);
 }
 
 /// One shape, every way: for what has to be compiled for each shape.
 pub fn add_one(suite: &mut Suite) {
-    convolutions(suite, &mut draws("one"), [([3, 10, 13, 20], 36, 3, 2)]);
+    convolutions(suite, &mut draws("one"), [([3, 10, 13, 20], 36, 3, 2)], [8, 24, 40]);
 }
 
 fn convolutions(
     suite: &mut Suite,
     draws: &mut Draws,
     shapes: impl IntoIterator<Item = ([usize; 4], usize, usize, usize)>,
+    [one, two, three]: [u32; 3],
 ) {
     for (from, k, size, stride) in shapes {
         let mut conv = Params::new(from, k, size, stride);
@@ -62,11 +75,11 @@ fn convolutions(
         let weight = [size, size, c, k];
 
         let [x, w] = [suite.normal(draws, &from), suite.normal(draws, &weight)];
-        for (chunk, stats) in [(8, true), (24, true), (40, false)] {
+        for (chunk, stats) in [(one, true), (two, true), (three, false)] {
             forward(suite, draws, &name, Params { chunk, stats: stats.into(), ..conv }, [x, w]);
         }
 
-        for (chunk, relu, residual) in [(8, false, true), (24, true, false), (40, true, true)] {
+        for (chunk, relu, residual) in [(one, false, true), (two, true, false), (three, true, true)] {
             let [relu, residual] = [relu, residual].map(u32::from);
             folded(suite, draws, &name, Params { chunk, relu, residual, ..conv }, [x, w]);
         }

@@ -153,7 +153,7 @@ fn every_break_is_noticed() {
         if !round[0].variant().runs_on(&target.capabilities()) {
             continue;
         }
-        let broken = round.iter().fold(target, |target, b| target.with_shader(b.stem, b.source()));
+        let broken = round.iter().fold(target, |target, b| target.with_shader(&b.shader(), b.source()));
         let reports = SUITE.check(&broken, &stems).expect("broken shaders are still shaders");
         for b in round {
             if reports.iter().all(|(case, report)| case.stem != b.stem || report.is_ok()) {

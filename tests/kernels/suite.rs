@@ -2,7 +2,7 @@
 
 use crate::common::compare;
 use shiftnet::engine::{Engine, Target};
-use shiftnet::kernels::{self, Access};
+use shiftnet::kernels::{self, Access, Variant, choose};
 use shiftnet::plan::{ALIGN, Dispatch, Elem, List, Plan, Role, View};
 use shiftnet::rng::{Draws, Stream};
 use std::collections::BTreeSet;
@@ -60,7 +60,8 @@ pub fn draws(name: &str) -> Draws {
 fn varied(dispatch: &Dispatch, target: &Target) -> Dispatch {
     let forced = target.choices().forced.as_deref();
     let variant = forced.and_then(|name| kernels::get(dispatch.stem).variant(name));
-    let Some(variant) = variant.filter(|variant| variant.runs_on(&target.capabilities())) else {
+    let able = |v: &&Variant| v.runs_on(&target.capabilities()) && choose::fits(v, dispatch);
+    let Some(variant) = variant.filter(able) else {
         return dispatch.clone();
     };
     let mut other = kernels::with_variant(dispatch.clone(), variant);
