@@ -3,7 +3,7 @@
 use super::check::{self, Bytes};
 use super::record::{Bound, Ceilings, KernelTimes, Times};
 use super::{Budget, Say, network};
-use crate::engine::{Engine, Target};
+use crate::engine::{Engine, Target, WARM_UP};
 use crate::error::Result;
 use crate::kernels;
 use crate::method::Method;
@@ -146,10 +146,14 @@ impl Bench {
         Ok(times)
     }
 
-    /// Samples of case `case`, after one that does not count.
+    /// Samples of case `case`, after some that do not count.
     pub fn samples(&mut self, case: usize, budget: Budget) -> Result<Vec<f64>> {
         let warm = self.run(case, 0, 1)?[0];
         let at_once = (RUN / warm.max(1e-3)).ceil().clamp(1.0, 64.0) as usize;
+        let began = Instant::now();
+        while warm < WARM_UP.as_secs_f64() * 1e3 && began.elapsed() < WARM_UP {
+            self.run(case, 0, at_once)?;
+        }
         let (mut samples, began) = (Vec::new(), Instant::now());
         while !budget.is_spent(samples.len(), began.elapsed().as_secs_f64()) && samples.len() < MOST_SAMPLES {
             let more = self.run(case, 1 + samples.len(), at_once)?;

@@ -1,6 +1,6 @@
 //! Measuring which variant of a kernel is the fastest for each shape of a plan, once an adapter.
 
-use super::{Engine, Target};
+use super::{Engine, Target, WARM_UP};
 use crate::cache;
 use crate::error::Result;
 use crate::kernels::choose::{self, Chosen};
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Runs of each candidate after the first, which warms up; an odd number, so that one is the median.
+/// Runs of each candidate after those that warm up; an odd number, so that one is the median.
 const RUNS: usize = 5;
 
 /// What was measured on one adapter, as the cache keeps it.
@@ -103,12 +103,14 @@ fn fastest(target: &Target, dispatch: &Dispatch) -> Result<&'static str> {
         plan.push(List::Forward, candidate);
     }
     let mut engine = target.load(Arc::new(plan))?;
+    let began = Instant::now();
+    while began.elapsed() < WARM_UP {
+        milliseconds(engine.as_mut(), variants.len())?;
+    }
     let mut times = vec![Vec::with_capacity(RUNS); variants.len()];
-    for run in 0..=RUNS {
+    for _ in 0..RUNS {
         let once = milliseconds(engine.as_mut(), variants.len())?;
-        if run > 0 {
-            times.iter_mut().zip(once).for_each(|(times, time)| times.push(time));
-        }
+        times.iter_mut().zip(once).for_each(|(times, time)| times.push(time));
     }
     let median = |mut times: Vec<f64>| {
         times.sort_by(f64::total_cmp);

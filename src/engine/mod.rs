@@ -14,9 +14,13 @@ use crate::plan::{AdapterKind, Capabilities, List, Plan, View};
 use futures::channel::oneshot;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use crate::gpu::device::Limits;
 pub use host::Form;
+
+/// How long an adapter works before its times count: a GPU raises its clock rate only under load.
+pub(crate) const WARM_UP: Duration = Duration::from_millis(50);
 
 /// Executes a plan. Calls return without waiting for the device; errors of earlier calls come back
 /// from later ones.

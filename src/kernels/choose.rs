@@ -85,8 +85,7 @@ fn shape(dispatch: &Dispatch) -> Conv {
 }
 
 /// What is good without measuring. On CPU cores loads are dear and barriers dearer: registers filled straight from
-/// storage, with loads shared by shuffles where there are subgroups. Elsewhere tiles through workgroup memory, of the size
-/// that costs least. The first variant for all others.
+/// storage, with loads shared by shuffles where there are subgroups. Elsewhere through workgroup memory, by what costs least. The first variant for all others.
 pub fn rule(kernel: &'static Kernel, conv: &Conv, capabilities: &Capabilities) -> &'static Variant {
     let first = &kernel.variants[0];
     match capabilities.kind {
@@ -132,7 +131,8 @@ fn cheapest(
 }
 
 /// The elements of the product that a tile's workgroups compute, those outside it too; times loads from workgroup memory
-/// beside the arithmetic; times what part of the adapter would stand still for want of workgroups.
+/// beside the arithmetic; times what part of the adapter would stand still for want of threads. (On an H200 half as many threads
+/// with twice the sums each were faster.)
 fn cost(kernel: &Kernel, conv: &Conv, capabilities: &Capabilities, tile: &Variant) -> f64 {
     let [bm, bn, tm, tn] = ["BM", "BN", "TM", "TN"].map(|name| tile.constant(name));
     let (rows, columns, parts) = match kernel.stem {
@@ -149,8 +149,7 @@ fn cost(kernel: &Kernel, conv: &Conv, capabilities: &Capabilities, tile: &Varian
     };
     let loads = 0.5 + loads;
     let threads = rows * columns * parts * tile.workgroup as usize;
-    let wanted = conv2d_weight_grad::THREADS_OVER_INVOCATIONS * capabilities.invocations();
-    let idle = (wanted as f64 / threads as f64).max(1.0);
+    let idle = (capabilities.invocations() as f64 / threads as f64).max(1.0);
     (rows * bm * columns * bn) as f64 * loads * idle
 }
 
@@ -177,12 +176,16 @@ mod tests {
     fn tiles_fit_the_channels_and_the_adapter() {
         let gpu = on(AdapterKind::Discrete, true);
         let forward = |from, k| ruled(&conv2d_forward::KERNEL, from, k, 3, gpu);
-        assert_eq!(forward([128, 32, 32, 16], 16), "tile-128x16");
-        assert_eq!(forward([128, 16, 16, 32], 32), "tile-128x32");
+        assert_eq!(forward([128, 32, 32, 16], 16), "direct-2");
+        assert_eq!(forward([128, 8, 8, 64], 64), "direct-2");
+        // Few images: half as many pixels a thread, so that there are twice as many.
+        assert_eq!(forward([32, 8, 8, 64], 64), "direct-1");
+        // Widths that its strips do not have.
+        assert_eq!(forward([128, 30, 30, 16], 16), "tile-128x16");
         assert_eq!(forward([256, 56, 56, 64], 64), "tile-128x64");
         assert_eq!(forward([256, 28, 28, 128], 128), "tile-128x128");
-        // Few pixels: smaller tiles, so that all of the adapter works.
-        assert_eq!(forward([8, 7, 7, 512], 512), "tile-32x32");
+        // Few pixels: smaller tiles, of as many threads, so that all of the adapter works.
+        assert_eq!(forward([8, 7, 7, 512], 512), "tile-128x32");
         let weight = |from, k| ruled(&conv2d_weight_grad::KERNEL, from, k, 3, gpu);
         assert_eq!(weight([128, 32, 32, 16], 16), "tile-64x16");
         assert_eq!(weight([256, 28, 28, 128], 128), "tile-128x128");

@@ -26,7 +26,7 @@ const VARIANTS: &[Variant] = &[
         ..Variant::new("subgroup", shader!("conv2d_weight_grad/subgroup"))
     },
     tile!("conv2d_weight_grad", 128 x 128, 8 x 8, 4, workgroups),
-    tile!("conv2d_weight_grad", 128 x 64, 8 x 8, 4, workgroups),
+    tile!("conv2d_weight_grad", 128 x 64, 8 x 4, 4, workgroups),
     tile!("conv2d_weight_grad", 64 x 64, 8 x 4, 4, workgroups),
     tile!("conv2d_weight_grad", 64 x 32, 8 x 4, 4, workgroups),
     tile!("conv2d_weight_grad", 64 x 16, 4 x 4, 4, workgroups),
@@ -61,7 +61,7 @@ fn tiles(params: &Params) -> usize {
 }
 
 /// Threads of tiles that fill an adapter, over its [`Capabilities::invocations`](crate::plan::Capabilities::invocations).
-pub(super) const THREADS_OVER_INVOCATIONS: usize = 4;
+const THREADS_OVER_INVOCATIONS: usize = 4;
 
 /// Into how many parts the sum over the batch is cut for `invocations` that fill the adapter.
 pub fn splits(params: &Params, variant: &Variant, invocations: usize) -> usize {
