@@ -37,7 +37,8 @@ try() {
 
 {
     try devices 30 "$here/shiftnet" devices
-    try tests 150 "$here/kernels" --test-threads 1
+    # Without those of the host engine alone.
+    try tests 150 "$here/kernels" --test-threads 4 --skip the_hosts --skip threads_change
     try resnet20 90 "$here/shiftnet" bench train -a resnet20 -b 512 --seconds 0.5 "${adapter[@]}" --json "$out/resnet20.json"
     for batch in 1 128; do
         try "infer20-$batch" 45 "$here/shiftnet" bench infer -a resnet20 -b $batch --seconds 0.2 "${adapter[@]}" --json "$out/infer20-$batch.json"

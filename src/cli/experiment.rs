@@ -248,12 +248,8 @@ impl<'a> Session<'a> {
         let target = train::resumed_on(self.args.adapter.as_deref(), &config)?;
         let target = target.with_choices(Choices { known: config.variants, ..Choices::default() });
         let mut words = String::new();
-        if target.info().name != config.adapter.name {
-            words = format!(
-                "warning: this run began on {}; on {} its results will differ in the last digits\n",
-                config.adapter.name,
-                target.info()
-            );
+        if let Some(difference) = target.info().differs_from(&config.adapter) {
+            words = format!("warning: {difference}\n");
         }
         let setup = Setup::new(settings, target)?;
         words += &described(&setup);

@@ -183,14 +183,8 @@ fn continue_run(args: &Args, run: RunDir, recorder: &Recorder) -> Result<Option<
     }
     let known = Choices { known: config.variants.clone(), ..Choices::default() };
     let target = resumed_on(args.adapter.as_deref(), &config)?.checked(args.checked).with_choices(known);
-    if target.info().name != config.adapter.name {
-        let (now, then) = (target.info(), config.adapter.name.clone());
-        say(
-            args,
-            &format!(
-                "warning: this run began on {then}; on {now} its results will differ in the last digits"
-            ),
-        );
+    if let Some(difference) = target.info().differs_from(&config.adapter) {
+        say(args, &format!("warning: {difference}"));
     }
     let mut setup = Setup::new(settings, target)?;
     setup.recorder = args.profile.is_some().then(|| recorder.clone());

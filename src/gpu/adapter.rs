@@ -25,6 +25,18 @@ impl AdapterInfo {
         crc32fast::hash(self.to_string().as_bytes())
     }
 
+    /// What to say where a run that began on `then` goes on here and may compute other last digits: another adapter, or another
+    /// driver of the same. However many threads the host engine has, it computes the same.
+    pub fn differs_from(&self, then: &AdapterInfo) -> Option<String> {
+        let driver = self.kind != AdapterKind::Host && self.driver != then.driver;
+        let then = match (self.name != then.name, driver) {
+            (true, _) => then.name.clone(),
+            (false, true) => format!("{} with {}", then.name, then.driver),
+            (false, false) => return None,
+        };
+        Some(format!("this run began on {then}; on {self} its results may differ in the last digits"))
+    }
+
     /// The host engine as an adapter, with the CPU twins or their fast forms.
     pub fn host(twins: bool) -> Self {
         let form = if twins { "CPU twins" } else { "CPU kernels" };
@@ -200,5 +212,24 @@ mod tests {
         assert_eq!(nearest(&all, &info("RTX 3080", "vulkan", "560", 1)), Some(3));
         assert_eq!(nearest(&all, &info("RTX 3080", "metal", "570", 0)), Some(1));
         assert_eq!(nearest(&all, &info("RTX 308", "vulkan", "570", 0)), None);
+    }
+
+    #[test]
+    fn another_adapter_or_driver_is_told() {
+        let info = |name: &str, driver: &str, kind| AdapterInfo {
+            name: name.into(),
+            kind,
+            backend: "vulkan".into(),
+            driver: driver.into(),
+            nth: 0,
+        };
+        let gpu = |name, driver| info(name, driver, AdapterKind::Discrete);
+        assert_eq!(gpu("RTX", "570").differs_from(&gpu("RTX", "570")), None);
+        let said = gpu("RTX", "570").differs_from(&gpu("RTX", "560")).expect("another driver");
+        assert!(said.contains("began on RTX with 560;"), "{said}");
+        let said = gpu("RTX", "570").differs_from(&gpu("Arc", "570")).expect("another adapter");
+        assert!(said.contains("began on Arc;"), "{said}");
+        let host = |threads| info("host", threads, AdapterKind::Host);
+        assert_eq!(host("2 threads").differs_from(&host("16 threads")), None);
     }
 }

@@ -165,3 +165,34 @@ pub(super) fn is_direct(variant: &Variant, conv: &Conv) -> bool {
 
 pub(super) use direct;
 pub(super) use tile;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::conv2d_forward;
+
+    /// Whole rows, of one image or of whole images, whose inputs fit the workgroup's memory.
+    #[test]
+    fn direct_variants_fit_what_their_strips_can_be_laid_over() {
+        let fits = |name, [h, w]: [usize; 2]| {
+            let variant = conv2d_forward::KERNEL.variant(name).expect("a variant");
+            variant.fits(&Conv::new([3, h, w, 8], 8, 3, 1))
+        };
+        for side in [8, 16, 32, 64] {
+            assert!(fits("direct-1", [side; 2]) && fits("direct-2", [side; 2]), "{side}");
+        }
+        assert!(
+            fits("direct-1", [4, 4]) && !fits("direct-2", [4, 4]),
+            "8 or 16 images at once, with their borders"
+        );
+        assert!(fits("direct-1", [2, 8]) && !fits("direct-2", [2, 8]));
+        assert!(fits("direct-1", [1, 64]) && !fits("direct-2", [1, 64]), "two rows a thread");
+        for size in [[56, 56], [28, 28], [7, 7], [12, 16], [7, 8], [128, 128]] {
+            assert!(!fits("direct-1", size) && !fits("direct-2", size), "{size:?}");
+        }
+        let direct = conv2d_forward::KERNEL.variant("direct-2").expect("a variant");
+        for (size, stride) in [(3, 2), (1, 1), (7, 1)] {
+            assert!(!direct.fits(&Conv::new([3, 32, 32, 8], 8, size, stride)));
+        }
+    }
+}

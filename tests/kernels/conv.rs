@@ -29,13 +29,16 @@ const SHAPES: [([usize; 4], usize, usize, usize); 11] = [
 
 /// 3 x 3 and stride 1 on images as wide as a power of 2: parts of an image, one, and several at a time, the last of them not
 /// there; channels that fill no block of 16.
-const DIRECT: [([usize; 4], usize, usize, usize); 6] = [
+const DIRECT: [([usize; 4], usize, usize, usize); 9] = [
     ([5, 8, 8, 8], 20, 3, 1),
     ([1, 16, 16, 4], 16, 3, 1),
     ([1, 32, 32, 4], 8, 3, 1),
     ([1, 8, 64, 4], 4, 3, 1),
     ([3, 4, 4, 8], 12, 3, 1),
     ([2, 16, 8, 12], 36, 3, 1),
+    ([3, 1, 64, 4], 8, 3, 1),
+    ([5, 2, 8, 4], 8, 3, 1),
+    ([1, 32, 16, 4], 4, 3, 1),
 ];
 
 /// Whatever else there may be.
