@@ -59,6 +59,31 @@ fn binding<'m>(module: &'m Module, variable: &'m naga::GlobalVariable) -> (&'m s
     (variable.name.as_deref().expect("WGSL's variables have names"), access, elem)
 }
 
+/// Whether a block stores to a single component of a vector that other invocations see. Backends may write the whole vector then,
+/// over what another invocation wrote to another component.
+fn stores_components(block: &naga::Block, types: &naga::valid::FunctionInfo, module: &Module) -> bool {
+    use naga::Statement::{Block, If, Loop, Store, Switch};
+    block.iter().any(|statement| match statement {
+        Store { pointer, .. } => matches!(
+            types[*pointer].ty.inner_with(&module.types),
+            TypeInner::ValuePointer {
+                space: AddressSpace::WorkGroup | AddressSpace::Storage { .. },
+                size: None,
+                ..
+            }
+        ),
+        Block(inner) => stores_components(inner, types, module),
+        If { accept, reject, .. } => {
+            [accept, reject].into_iter().any(|b| stores_components(b, types, module))
+        }
+        Switch { cases, .. } => cases.iter().any(|case| stores_components(&case.body, types, module)),
+        Loop { body, continuing, .. } => {
+            [body, continuing].into_iter().any(|b| stores_components(b, types, module))
+        }
+        _ => false,
+    })
+}
+
 /// Every shader with its kernel.
 fn shaders() -> impl Iterator<Item = (&'static Kernel, &'static Variant)> + Clone {
     kernels::all().flat_map(|kernel| kernel.variants.iter().map(move |variant| (kernel, variant)))
@@ -66,7 +91,7 @@ fn shaders() -> impl Iterator<Item = (&'static Kernel, &'static Variant)> + Clon
 
 /// That `source`, in place of `variant`'s, has the interface of `kernel` and keeps to the limits.
 fn check(kernel: &Kernel, variant: &Variant, source: &str) -> Result<(), String> {
-    let (text, module, _) = parse(variant.text_of(source))?;
+    let (text, module, info) = parse(variant.text_of(source))?;
     same("need of subgroups", text.contains("subgroup_invocation_id"), variant.needs == Needs::Subgroups)?;
     let [entry] = &module.entry_points[..] else { return Err("not one entry point".into()) };
     same("entry point", entry.name.as_str(), "main")?;
@@ -91,6 +116,11 @@ fn check(kernel: &Kernel, variant: &Variant, source: &str) -> Result<(), String>
     let bytes: u32 = workgroup.map(|(_, v)| module.types[v.ty].inner.size(module.to_ctx())).sum();
     if bytes > MOST_WORKGROUP_BYTES {
         return Err(format!("{bytes} bytes of workgroup memory"));
+    }
+    let bodies = module.functions.iter().map(|(handle, function)| (&function.body, &info[handle]));
+    let mut bodies = bodies.chain([(&entry.function.body, info.get_entry_point(0))]);
+    if bodies.any(|(body, types)| stores_components(body, types, &module)) {
+        return Err("a store to a component of a shared vector".into());
     }
     // naga accepts a barrier that some invocations do not reach; browsers and some drivers do not.
     let code: Vec<_> = text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
@@ -125,6 +155,14 @@ fn wrong_shaders_are_refused() {
         ("add", "fn main", "fn start", "entry point"),
         ("shortcut_a_backward", "dy", "gradient", "bindings"),
         ("add", "y[i] = a[i]", "y[i] = maximum(a[i])", "maximum"),
+        ("add", "y[i] = a[i]", "y[i].x = 0.0; y[i] = a[i]", "a component of a shared vector"),
+        ("add", "y[i] = a[i]", "y[i][i % 4u] = 0.0; y[i] = a[i]", "a component of a shared vector"),
+        (
+            "softmax_cross_entropy",
+            "    workgroupBarrier();",
+            "    while run > 0u { if run > 1u { runs[run].y = 1.0; } break; }\n    workgroupBarrier();",
+            "a component of a shared vector",
+        ),
         (
             "softmax_cross_entropy",
             "runs: array<vec4<f32>, 64>",

@@ -7,7 +7,8 @@
 // As a matrix product through workgroup memory: rows are pixels (n,p,q), columns output channels, the depth is (r,s,c), of which
 // an entry, 4 input channels at one tap, is a word. The codes become bytes on their way into it.
 // Workgroup: THREADS invocations. Number of the workgroup = BN output channels (fastest), BM pixels. A thread has TM x TN sums;
-// the operands are Q entries deep at a time.
+// the operands are Q entries deep at a time, and a thread loads one entry of 4 pixels: BM Q = 4 THREADS. It writes whole vectors to
+// workgroup memory: other threads may not write another component of the same one.
 #import conv2d_integer
 #import corners
 #import integers
@@ -23,11 +24,10 @@
 
 const TX = BN / TN; // threads along the channels, the fastest
 const TY = BM / TM;
-const PAIRS = BN / 2u;          // of output channels: words of codes of one entry
-const W_STEP = THREADS / PAIRS; // entries of which all threads load codes at once
+const BN4 = BN / 4u;
 // From one entry's operands to the next one's: not a multiple of 32 words, so that entries lie in different banks.
 const ROW = BM / 4u + 1u;
-const COLUMN = BN / 4u + 1u;
+const COLUMN = BN4 + 1u;
 
 var<workgroup> rows: array<vec4<u32>, Q * ROW>;       // (Q, BM / 4): 4 pixels
 var<workgroup> columns: array<vec4<u32>, Q * COLUMN>; // (Q, BN / 4): 4 output channels
@@ -47,41 +47,20 @@ fn plus(sums: Sums, x: vec4<u32>, w: vec4<u32>) -> Sums {
 // Component j: an entry of pixel j, at x[at[j]], or 0 where `inside` is false.
 fn load_pixels(at: vec4<u32>, inside: vec4<bool>) -> vec4<u32> {
     let i = select(vec4<u32>(), at, inside);
-    var v = vec4<u32>(x[i.x], 0u, 0u, 0u);
-    if (BM * Q > THREADS) { v.y = x[i.y]; }
-    if (BM * Q > 2u * THREADS) { v.z = x[i.z]; }
-    if (BM * Q > 3u * THREADS) { v.w = x[i.w]; }
-    return select(vec4<u32>(), v, inside);
+    return select(vec4<u32>(), vec4<u32>(x[i.x], x[i.y], x[i.z], x[i.w]), inside);
 }
 
-// Component j: the codes of a pair of output channels of entry + j W_STEP, `words` further each, 0 from `entries` on.
-fn load_codes(entry: u32, entries: u32, words: u32, pair: u32) -> vec2<u32> {
-    var v = vec2<u32>();
-    if (entry < entries) { v.x = w[entry * words + pair]; }
-    if (Q > W_STEP && entry + W_STEP < entries) { v.y = w[(entry + W_STEP) * words + pair]; }
-    return v;
+// The codes of 4 output channels of an entry, whose two words begin at w[at], or 0.
+fn load_codes(at: u32, live: bool) -> vec2<u32> {
+    if (!live) { return vec2<u32>(); }
+    return vec2<u32>(w[at], w[at + 1u]);
 }
 
-fn put_pixel(entry: u32, pixel: u32, value: u32) {
-    rows[entry * ROW + pixel / 4u][pixel % 4u] = value;
-}
-
-// What a thread loads of x: entry local % Q of pixels local / Q + j THREADS / Q, j < BM Q / THREADS <= 4.
-fn put_pixels(local: u32, values: vec4<u32>) {
-    let pixel = local / Q;
-    put_pixel(local % Q, pixel, values.x);
-    if (BM * Q > THREADS) { put_pixel(local % Q, pixel + THREADS / Q, values.y); }
-    if (BM * Q > 2u * THREADS) { put_pixel(local % Q, pixel + 2u * (THREADS / Q), values.z); }
-    if (BM * Q > 3u * THREADS) { put_pixel(local % Q, pixel + 3u * (THREADS / Q), values.w); }
-}
-
-fn put_weights(entry: u32, pair: u32, codes: u32) {
-    if (entry < Q) {
-        let at = entry * COLUMN + pair / 2u;
-        let k = pair % 2u * 2u;
-        columns[at][k] = to_weights(codes & 0x0f0f0f0fu);
-        columns[at][k + 1u] = to_weights((codes >> 4u) & 0x0f0f0f0fu);
-    }
+// The weights of 4 output channels, whose codes are those of the even and the odd one of two pairs.
+fn four_weights(codes: vec2<u32>) -> vec4<u32> {
+    let even = codes & vec2<u32>(0x0f0f0f0fu);
+    let odd = (codes >> vec2<u32>(4u)) & vec2<u32>(0x0f0f0f0fu);
+    return vec4<u32>(to_weights(even.x), to_weights(odd.x), to_weights(even.y), to_weights(odd.y));
 }
 
 // Writes the sums of pixels `pixel` to `pixel` + 3 and output channels `k` to `k` + 3, of those that there are.
@@ -102,11 +81,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let tx = local % TX;
     let ty = local / TX;
     let entries = params.r * params.s * c4;
-    // What this thread loads: of x entry local % Q of up to 4 pixels, of w entry `quad`, and one after it, of 2 output channels.
-    let quad = local / PAIRS;
-    let pair = local % PAIRS;
-    let w_pair = min(block / 2u + pair, words - 1u);
-    let four = corners(vec4<u32>(first + local / Q) + vec4<u32>(0u, 1u, 2u, 3u) * (THREADS / Q), end);
+    // What this thread loads: entry local % Q of 4 pixels, entry `quad` of 4 output channels.
+    let quad = local / BN4;
+    let column = local % BN4;
+    let w_column = min(block / 4u + column, params.k / 4u - 1u) * 2u;
+    let four = corners(vec4<u32>(first + local / Q * 4u) + vec4<u32>(0u, 1u, 2u, 3u), end);
 
     // The next step's operands come from memory while this one's are multiplied.
     var c = local % Q; // the entry as (r, s, c)
@@ -120,9 +99,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var a11 = Sums();
     for (var e = 0u; e < entries + Q; e += Q) {
         if (e > 0u) {
-            put_pixels(local, next_x);
-            put_weights(quad, pair, next_w.x);
-            if (Q > W_STEP) { put_weights(quad + W_STEP, pair, next_w.y); }
+            rows[local % Q * ROW + local / Q] = next_x;
+            if (quad < Q) { columns[quad * COLUMN + column] = four_weights(next_w); }
         }
         workgroupBarrier();
         if (e < entries) {
@@ -132,7 +110,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                 if (s == params.s) { s = 0u; r++; }
             }
             next_x = load_pixels(four.at + (r * params.w + s) * c4 + c, inside(four, r, s) & vec4<bool>(r < params.r));
-            next_w = load_codes(e + quad, entries, words, w_pair);
+            next_w = load_codes((e + quad) * words + w_column, quad < Q && e + quad < entries);
             c += Q;
         }
         if (e > 0u) {

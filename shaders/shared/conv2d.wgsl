@@ -6,7 +6,7 @@ struct Params {
     stride: u32,                      // 1 or 2
     pad: u32,
     splits: u32,                      // parts of the weight gradient's sum
-    chunk: u32,                       // pixels of y in one part of the forward pass, a multiple of 8
+    chunk: u32,                       // pixels of y in one part of the forward pass, a multiple of 8, for direct variants of BM
     stats: u32,                       // 1: the forward pass writes each part's statistics
     relu: u32, residual: u32,         // 1: what follows it where the network only infers
 }

@@ -1,5 +1,5 @@
 // What the integer convolutions share: 4 pixels (flattened n,p,q) x 8 output channels an invocation. The kernel binds `params`,
-// `x`, `w`, `requant`, `residual` and `y`, and has
+// `x`, `w`, `requant`, `residual` and `y`, imports shared/requantize.wgsl, and has
 //     fn taps(word: u32, odd: u32, x: Operand) -> vec4<i32>
 // the sums over 4 input channels, for 4 pixels, with the weights of the even output channel of a word or of the odd one, and
 //     fn load(at: vec4<u32>, inside: vec4<bool>) -> Operand

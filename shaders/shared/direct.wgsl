@@ -1,6 +1,6 @@
 // A 3 x 3 convolution of stride 1 with padding 1, each of whose inputs comes through workgroup memory once for all taps that
 // use it. A workgroup computes BM pixels of whole rows, which are of one image or are whole images, for 16 output channels; a
-// thread ROWS (1 or 2) x 4 pixels for 4 of them. The images' width is 8, 16, 32 or 64. An entry is 4 input channels.
+// thread ROWS (1 or 2) x 4 pixels for 4 of them. The images' width is 4, 8, 16, 32 or 64. An entry is 4 input channels.
 //
 // The kernel has
 //     fn load_input(at: u32) -> vec4<f32>                          vec4 `at` of the images (N, height, width, 4 entries)
@@ -9,8 +9,8 @@
 const TX = 4u; // threads along the channels, the fastest
 const TY = THREADS / TX;
 
-// (rows and one above and one below of each image, width + 2), at most 40 x 10 or 10 x 34 or 6 x 66.
-var<workgroup> inputs: array<vec4<f32>, 400>;
+// (rows and one above and one below of each image, width + 2), as many as there is room for.
+var<workgroup> inputs: array<vec4<f32>, PATCH>;
 var<workgroup> taps: array<vec4<f32>, 144>; // (9, 4, 4): tap, input channel, 4 output channels
 
 struct Shape { images: u32, height: u32, width: u32, entries: u32 }
@@ -78,9 +78,9 @@ fn convolve(tile: u32, block: u32, columns: u32, local: u32, shape: Shape) -> Di
     for (var entry = 0u; entry <= shape.entries; entry++) {
         if (entry > 0u) {
             inputs[place.x] = next_x[0];
-            if (place.y < 400u) { inputs[place.y] = next_x[1]; }
-            if (place.z < 400u) { inputs[place.z] = next_x[2]; }
-            if (place.w < 400u) { inputs[place.w] = next_x[3]; }
+            inputs[place.y] = next_x[1];
+            inputs[place.z] = next_x[2];
+            if (place.w < PATCH) { inputs[place.w] = next_x[3]; }
             if (tap < 9u) {
                 let to = tap * 16u + local % 4u;
                 taps[to] = next_w[0];

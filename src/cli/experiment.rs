@@ -246,11 +246,8 @@ impl<'a> Session<'a> {
             ..run.settings.clone()
         };
         let target = train::resumed_on(self.args.adapter.as_deref(), &config)?;
+        let mut words = train::moved(&target, &config).map_or(String::new(), |warning| warning + "\n");
         let target = target.with_choices(Choices { known: config.variants, ..Choices::default() });
-        let mut words = String::new();
-        if let Some(difference) = target.info().differs_from(&config.adapter) {
-            words = format!("warning: {difference}\n");
-        }
         let setup = Setup::new(settings, target)?;
         words += &described(&setup);
         self.keep_record()?;

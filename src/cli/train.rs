@@ -183,8 +183,8 @@ fn continue_run(args: &Args, run: RunDir, recorder: &Recorder) -> Result<Option<
     }
     let known = Choices { known: config.variants.clone(), ..Choices::default() };
     let target = resumed_on(args.adapter.as_deref(), &config)?.checked(args.checked).with_choices(known);
-    if let Some(difference) = target.info().differs_from(&config.adapter) {
-        say(args, &format!("warning: {difference}"));
+    if let Some(warning) = moved(&target, &config) {
+        say(args, &warning);
     }
     let mut setup = Setup::new(settings, target)?;
     setup.recorder = args.profile.is_some().then(|| recorder.clone());
@@ -209,6 +209,20 @@ pub(super) fn resumed_on(wanted: Option<&str>, config: &Config) -> Result<Target
         Some(wanted) => Target::choose(Some(wanted)),
         None => Target::again(&config.adapter),
     }
+}
+
+/// What there is to say where the rest of a run may differ in its last digits from what it would have been.
+pub(super) fn moved(target: &Target, config: &Config) -> Option<String> {
+    let version = (config.version != crate::VERSION).then(|| {
+        format!(
+            "this run began with version {}; with {} its results may differ in the last digits",
+            config.version,
+            crate::VERSION
+        )
+    });
+    let differences: Vec<String> =
+        target.info().differs_from(&config.adapter).into_iter().chain(version).collect();
+    (!differences.is_empty()).then(|| format!("warning: {}", differences.join("\nwarning: ")))
 }
 
 /// What there is to say where the run has nothing left to do after `done`.

@@ -13,6 +13,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// The kernels with variants that training runs.
+const TRAINED: [&str; 3] = ["conv2d_forward", "conv2d_input_grad", "conv2d_weight_grad"];
+
 /// Runs of each candidate after those that warm up; an odd number, so that one is the median.
 const RUNS: usize = 5;
 
@@ -48,11 +51,13 @@ pub fn measure(target: &Target, plan: &Plan) -> Result<(Chosen, Vec<String>)> {
         }
         None => fresh,
     };
-    let problems: BTreeMap<String, &Dispatch> = List::ALL
-        .iter()
-        .flat_map(|&list| plan.list(list))
-        .filter_map(|dispatch| Some((choose::problem(dispatch)?, dispatch)))
-        .collect();
+    // Of several dispatches of a problem the first, which is the training step's, with statistics.
+    let mut problems: BTreeMap<String, &Dispatch> = BTreeMap::new();
+    for dispatch in List::ALL.iter().flat_map(|&list| plan.list(list)) {
+        if let Some(problem) = choose::problem(dispatch).filter(|_| TRAINED.contains(&dispatch.stem)) {
+            problems.entry(problem).or_insert(dispatch);
+        }
+    }
     let mut new = 0;
     for (problem, dispatch) in &problems {
         if !measured.chosen.contains_key(problem) {
@@ -68,9 +73,12 @@ pub fn measure(target: &Target, plan: &Plan) -> Result<(Chosen, Vec<String>)> {
     Ok((measured.chosen, notes))
 }
 
-/// A checksum of every variant's text.
+/// A checksum of every variant's text, and of how their work is cut.
 fn shaders() -> u32 {
     let mut hash = crc32fast::Hasher::new();
+    for cut in [conv2d_forward::MOST_CHUNKS, conv2d_weight_grad::THREADS_OVER_INVOCATIONS] {
+        hash.update(&cut.to_le_bytes());
+    }
     all().flat_map(|kernel| kernel.variants).for_each(|variant| hash.update(variant.text().as_bytes()));
     hash.finalize()
 }
@@ -91,7 +99,7 @@ fn parse(bytes: &[u8], now: &Measured) -> Result<Measured, String> {
 fn fastest(target: &Target, dispatch: &Dispatch) -> Result<&'static str> {
     let kernel = get(dispatch.stem);
     let capabilities = target.capabilities();
-    // Tiles wait at barriers, which cost so much on CPU cores that there is nothing to measure.
+    // Tiles and direct variants wait at barriers, which cost so much on CPU cores that there is nothing to measure.
     let hopeless =
         |v: &Variant| capabilities.kind == AdapterKind::Software && matches!(v.family(), "tile" | "direct");
     let conv = Conv::of(&dispatch.params);
@@ -166,7 +174,7 @@ fn candidate(
             let partial = buffer("partial", conv.splits as usize * conv.w_len());
             conv2d_weight_grad::dispatch(variant.name, conv, x, y, partial)
         }
-        other => unreachable!("{other} has no variants"),
+        other => unreachable!("{other} is not among those of TRAINED"),
     };
     Ok(with_variant(dispatch?, variant))
 }

@@ -77,7 +77,7 @@ pub fn fits(variant: &Variant, dispatch: &Dispatch) -> bool {
 }
 
 /// The shape of a convolution's dispatch.
-fn shape(dispatch: &Dispatch) -> Conv {
+pub(crate) fn shape(dispatch: &Dispatch) -> Conv {
     match dispatch.stem {
         "conv2d_dot" => conv2d_shift::Params::of(&dispatch.params).shape(),
         _ => Conv::of(&dispatch.params),
@@ -85,7 +85,8 @@ fn shape(dispatch: &Dispatch) -> Conv {
 }
 
 /// What is good without measuring. On CPU cores loads are dear and barriers dearer: registers filled straight from
-/// storage, with loads shared by shuffles where there are subgroups. Elsewhere through workgroup memory, by what costs least. The first variant for all others.
+/// storage, with loads shared by shuffles where there are subgroups. Elsewhere through workgroup memory, by what costs least.
+/// The first variant for all others.
 pub fn rule(kernel: &'static Kernel, conv: &Conv, capabilities: &Capabilities) -> &'static Variant {
     let first = &kernel.variants[0];
     match capabilities.kind {
@@ -221,5 +222,12 @@ mod tests {
         let forced = Choices::forced("subgroup").expect("a variant");
         assert_eq!(forced.variant(kernel, &conv, &gpu).name, rule(kernel, &conv, &gpu).name);
         assert!(Choices::forced("fast").is_err());
+        // 30 columns are no strips of a direct variant.
+        let wide = Conv::new([4, 30, 30, 16], 16, 3, 1);
+        choices.known.insert(name(kernel.stem, &wide), "direct-2".into());
+        assert_eq!(choices.variant(kernel, &wide, &gpu).name, "registers");
+        let forced = Choices::forced("direct").expect("a family");
+        assert_eq!(forced.variant(kernel, &wide, &gpu).name, rule(kernel, &wide, &gpu).name);
+        assert_eq!(forced.variant(kernel, &conv, &gpu).family(), "direct");
     }
 }

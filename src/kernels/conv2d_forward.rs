@@ -15,7 +15,7 @@ params! {
         pad: u32,
         /// Parts that the weight gradient's sum over N P Q is cut into.
         splits: u32,
-        /// Pixels of y (N P Q) in one part of the forward pass, a multiple of 8.
+        /// Pixels of y (N P Q) in one part of the forward pass, a multiple of 8, for direct variants of BM.
         chunk: u32,
         /// 1: the forward pass writes each part's statistics.
         stats: u32,
@@ -81,6 +81,9 @@ kernel! {
     [x: Read F32, w: Read F32, y: Write F32, partial: Write F32]
 }
 
+/// Chunks that have statistics, at most: a consumer merges all of them in each of its workgroups.
+pub(crate) const MOST_CHUNKS: usize = 1024;
+
 /// Elements of the statistics' buffer where none are written.
 pub const NO_STATS: usize = 4;
 
@@ -97,8 +100,6 @@ impl Params {
 
     /// This convolution cut into chunks for `invocations` and for a variant, with statistics where asked.
     pub fn cut(self, variant: &Variant, invocations: usize, stats: bool) -> Params {
-        // A consumer merges all chunks in each of its workgroups.
-        const MOST_CHUNKS: usize = 1024;
         let blocks = (self.k as usize).div_ceil(16);
         let most = if stats { MOST_CHUNKS } else { usize::MAX };
         // What a chunk is a multiple of, and how many there are.

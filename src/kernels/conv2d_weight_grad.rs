@@ -61,7 +61,7 @@ fn tiles(params: &Params) -> usize {
 }
 
 /// Threads of tiles that fill an adapter, over its [`Capabilities::invocations`](crate::plan::Capabilities::invocations).
-const THREADS_OVER_INVOCATIONS: usize = 4;
+pub(crate) const THREADS_OVER_INVOCATIONS: usize = 4;
 
 /// Into how many parts the sum over the batch is cut for `invocations` that fill the adapter.
 pub fn splits(params: &Params, variant: &Variant, invocations: usize) -> usize {

@@ -90,10 +90,11 @@ impl Variant {
 /// `dispatch`, run by another variant of its kernel.
 ///
 /// # Panics
-/// Where the variant is another kernel's, or the kernel has only one.
+/// Where the variant is another kernel's, or does not compute this convolution, or the kernel has only one.
 pub fn with_variant(mut dispatch: Dispatch, variant: &'static Variant) -> Dispatch {
     let groups = variant.groups.expect("a kernel with variants counts their workgroups");
     debug_assert!(super::get(dispatch.stem).variants.iter().any(|v| std::ptr::eq(v, variant)));
+    debug_assert!(super::choose::fits(variant, &dispatch), "{} {}", dispatch.stem, variant.name);
     dispatch.variant = variant.name;
     dispatch.groups = fold(groups(variant, &dispatch.params));
     dispatch
@@ -135,6 +136,8 @@ macro_rules! direct {
                 ("TN", 4),
                 ("ROWS", $rows),
                 ("THREADS", 128),
+                // Vectors of 4 elements of the inputs that a workgroup has at once.
+                ("PATCH", 400),
             ],
             workgroup: 128,
             specialized: true,
@@ -150,8 +153,6 @@ macro_rules! direct {
 
 /// What `shaders/shared/direct.wgsl` asks for.
 pub(super) fn is_direct(variant: &Variant, conv: &Conv) -> bool {
-    // Vectors of 4 elements of its patch.
-    const PATCH: usize = 400;
     let [height, width] = [conv.h, conv.w].map(|x| x as usize);
     let [pixels, own] = ["BM", "ROWS"].map(|name| variant.constant(name));
     if [conv.r, conv.s, conv.stride, conv.pad] != [3, 3, 1, 1] || ![4, 8, 16, 32, 64].contains(&width) {
@@ -160,7 +161,7 @@ pub(super) fn is_direct(variant: &Variant, conv: &Conv) -> bool {
     let all = pixels / width;
     let rows = all.min(height);
     let whole = height.is_multiple_of(rows) && all.is_multiple_of(rows) && rows.is_multiple_of(own);
-    whole && all / rows * (rows + 2) * (width + 2) <= PATCH
+    whole && all / rows * (rows + 2) * (width + 2) <= variant.constant("PATCH")
 }
 
 pub(super) use direct;

@@ -29,7 +29,7 @@ const SHAPES: [([usize; 4], usize, usize, usize); 11] = [
 
 /// 3 x 3 and stride 1 on images as wide as a power of 2: parts of an image, one, and several at a time, the last of them not
 /// there; channels that fill no block of 16.
-const DIRECT: [([usize; 4], usize, usize, usize); 9] = [
+const DIRECT: [([usize; 4], usize, usize, usize); 13] = [
     ([5, 8, 8, 8], 20, 3, 1),
     ([1, 16, 16, 4], 16, 3, 1),
     ([1, 32, 32, 4], 8, 3, 1),
@@ -39,6 +39,10 @@ const DIRECT: [([usize; 4], usize, usize, usize); 9] = [
     ([3, 1, 64, 4], 8, 3, 1),
     ([5, 2, 8, 4], 8, 3, 1),
     ([1, 32, 16, 4], 4, 3, 1),
+    ([2, 32, 32, 8], 8, 3, 1),
+    ([3, 16, 64, 4], 4, 3, 1),
+    ([1, 64, 4, 4], 4, 3, 1),
+    ([3, 2, 4, 4], 4, 3, 1),
 ];
 
 /// Whatever else there may be.
@@ -61,7 +65,9 @@ pub fn add(suite: &mut Suite) {
 
 /// One shape, every way: for what has to be compiled for each shape.
 pub fn add_one(suite: &mut Suite) {
-    convolutions(suite, &mut draws("one"), [([3, 10, 13, 20], 36, 3, 2)], [8, 24, 40]);
+    let draws = &mut draws("one");
+    convolutions(suite, draws, [([3, 10, 13, 20], 36, 3, 2)], [8, 24, 40]);
+    convolutions(suite, draws, [([5, 8, 8, 12], 20, 3, 1)], [256, 512, 256]);
 }
 
 fn convolutions(

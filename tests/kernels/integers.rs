@@ -42,6 +42,11 @@ pub fn add(suite: &mut Suite) {
     }
 }
 
+/// One convolution: for what has to be compiled for each shape.
+pub fn add_one(suite: &mut Suite) {
+    convolution(suite, &mut draws("one integer"), Conv::new([2, 9, 11, 20], 36, 3, 1), 8, [true, true]);
+}
+
 /// Any integers of `bits`, the smallest and the largest too.
 fn activations(suite: &mut Suite, draws: &mut Draws, len: usize, bits: u32) -> View {
     let most = (1 << (bits - 1)) - 1;

@@ -17,7 +17,7 @@ mod updates;
 
 use breaks::{BREAKS, Break};
 use shiftnet::engine::{Limits, Target};
-use shiftnet::kernels::choose::Choices;
+use shiftnet::kernels::choose::{self, Choices};
 use shiftnet::kernels::{self, Needs};
 use shiftnet::plan::List;
 use std::collections::{BTreeMap, BTreeSet};
@@ -95,9 +95,12 @@ fn variants_agree_with_their_twins() {
 fn variants_without_checks_agree_with_their_twins() {
     let mut suite = Suite::default();
     conv::add_one(&mut suite);
+    integers::add_one(&mut suite);
     agree(&suite, &gpu().checked(false), &suite.stems());
-    for specialized in [false, true] {
-        agree(&suite, &forced("tile-32x32").checked(false).specialized(specialized), &suite.stems());
+    for name in ["tile-32x32", "direct-1", "direct-2"] {
+        for specialized in [false, true] {
+            agree(&suite, &forced(name).checked(false).specialized(specialized), &suite.stems());
+        }
     }
 }
 
@@ -132,6 +135,14 @@ fn every_kernel_has_cases_folded_grids_and_breaks() {
     let families = kernels::all().flat_map(|k| k.variants.iter().map(|v| (k.stem, v.family())));
     let broken = BREAKS.iter().map(|b| (b.stem, b.variant().family()));
     assert_eq!(broken.collect::<BTreeSet<_>>(), families.collect());
+    // No variant is passed over in all cases of its kernel.
+    for kernel in kernels::all().filter(|kernel| kernel.variants.len() > 1) {
+        let cases = || SUITE.plan.list(List::Forward).iter().filter(|d| d.stem == kernel.stem);
+        for variant in kernel.variants {
+            let taken = cases().filter(|d| choose::fits(variant, d)).count();
+            assert!(taken >= 6, "{taken} cases of {} fit {}", kernel.stem, variant.name);
+        }
+    }
     // The loss is one workgroup whatever its size.
     let folded = SUITE.plan.list(List::Forward).iter().filter(|dispatch| dispatch.groups[1] > 1);
     let folded: BTreeSet<_> = folded.map(|dispatch| dispatch.stem).chain(["softmax_cross_entropy"]).collect();

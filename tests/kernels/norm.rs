@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 /// (n, h, w, c), mean and standard deviation of x, invocations that fill the adapter, channels that a chunk of the
 /// statistics has. Runs of 32 rows and of more, a last run and a last chunk that are shorter, more chunks than the
-/// invocations that merge them, more quads than a workgroup takes and not a multiple of them, and a mean so far from 0
+/// invocations that merge them, and than they merge at once, more quads than a workgroup takes and not a multiple of them, and a mean so far from 0
 /// that E[x^2] - E[x]^2 would lose all digits in f32.
-const SHAPES: [([usize; 4], f32, f32, usize, usize); 7] = [
+const SHAPES: [([usize; 4], f32, f32, usize, usize); 8] = [
     ([3, 7, 5, 8], 0.5, 1.5, 512, 8),
     ([1, 3, 2, 12], 0.0, 1.0, 512, 16),
     ([1, 4, 4, 4], -2.0, 0.01, 64, 8),
@@ -21,6 +21,7 @@ const SHAPES: [([usize; 4], f32, f32, usize, usize); 7] = [
     ([2, 17, 11, 68], 0.25, 2.0, 512, 24),
     ([3, 31, 47, 8], 100.0, 1.0, 4096, 40),
     ([1, 9, 8, 200], -1.0, 2.0, 1024, 8),
+    ([3, 20, 20, 64], 0.5, 1.0, 16_384, 24),
 ];
 
 pub fn add(suite: &mut Suite) {

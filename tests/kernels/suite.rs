@@ -55,8 +55,8 @@ pub fn draws(name: &str) -> Draws {
     Draws::new(20_260_101, Stream::Synthetic, 0, crc32fast::hash(name.as_bytes()))
 }
 
-/// `dispatch` by the variant that `target` forces, where its kernel has that and the adapter runs it. A folded grid stays
-/// folded.
+/// `dispatch` by the variant that `target` forces, where its kernel has that, the adapter runs it and it fits. A folded grid
+/// stays folded.
 fn varied(dispatch: &Dispatch, target: &Target) -> Dispatch {
     let forced = target.choices().forced.as_deref();
     let variant = forced.and_then(|name| kernels::get(dispatch.stem).variant(name));

@@ -251,10 +251,17 @@ fn integers_are_equal_everywhere() {
         let mut of_bits: [Option<Layers>; 2] = [None, None];
         for arith in [Arith::Shift { bits: 8 }, Arith::Shift { bits: 16 }, Arith::Dp4a] {
             let mut stem: Option<Vec<u8>> = None;
-            for target in [crate::support::gpu(), Target::host(), Target::twins()] {
+            let tiles = Choices::forced("tile").expect("a family");
+            let targets = [
+                (crate::support::gpu(), Choices::default()),
+                (crate::support::gpu(), tiles),
+                (Target::host(), Choices::default()),
+                (Target::twins(), Choices::default()),
+            ];
+            for (target, choices) in targets {
                 let options =
                     Options { batch: 2, arith, unpacked: false, capabilities: target.capabilities() };
-                let inference = Inference::compile(&model, options, &Choices::default()).expect("it fits");
+                let inference = Inference::compile(&model, options, &choices).expect("it fits");
                 let list = inference.plan.list(List::Evaluate);
                 let quantize = list.iter().position(|d| d.stem == "quantize").expect("the stem is quantized");
                 assert_eq!(list.iter().filter(|d| d.stem == "quantize").count(), 1);
