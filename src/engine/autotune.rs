@@ -100,8 +100,7 @@ fn fastest(target: &Target, dispatch: &Dispatch) -> Result<&'static str> {
     let kernel = get(dispatch.stem);
     let capabilities = target.capabilities();
     // Tiles and direct variants wait at barriers, which cost so much on CPU cores that there is nothing to measure.
-    let hopeless =
-        |v: &Variant| capabilities.kind == AdapterKind::Software && matches!(v.family(), "tile" | "direct");
+    let hopeless = |v: &Variant| capabilities.kind == AdapterKind::Software && v.is_tiled();
     let conv = Conv::of(&dispatch.params);
     let able = |v: &&Variant| v.runs_on(&capabilities) && v.fits(&conv) && !hopeless(v);
     let variants: Vec<_> = kernel.variants.iter().filter(able).collect();

@@ -97,7 +97,7 @@ pub fn rule(kernel: &'static Kernel, conv: &Conv, capabilities: &Capabilities) -
         },
         _ => {
             let tiled =
-                kernel.variants.iter().filter(|v| is_tiled(v) && v.runs_on(capabilities) && v.fits(conv));
+                kernel.variants.iter().filter(|v| v.is_tiled() && v.runs_on(capabilities) && v.fits(conv));
             cheapest(kernel, conv, capabilities, tiled).unwrap_or(first)
         }
     }
@@ -115,11 +115,6 @@ fn fills_lanes(kernel: &Kernel, conv: &Conv) -> bool {
     }
 }
 
-/// Whether its operands go through workgroup memory.
-fn is_tiled(variant: &Variant) -> bool {
-    matches!(variant.family(), "tile" | "direct")
-}
-
 /// The variant with the least [`cost`], the first of equals.
 fn cheapest(
     kernel: &Kernel,
@@ -127,7 +122,7 @@ fn cheapest(
     capabilities: &Capabilities,
     variants: impl Iterator<Item = &'static Variant>,
 ) -> Option<&'static Variant> {
-    let cost = |v: &&Variant| if is_tiled(v) { cost(kernel, conv, capabilities, v) } else { 0.0 };
+    let cost = |v: &&Variant| if v.is_tiled() { cost(kernel, conv, capabilities, v) } else { 0.0 };
     variants.min_by(|a, b| cost(a).total_cmp(&cost(b)))
 }
 

@@ -104,7 +104,7 @@ impl Params {
         let most = if stats { MOST_CHUNKS } else { usize::MAX };
         // What a chunk is a multiple of, and how many there are.
         let (unit, chunks) = match variant.family() {
-            "tile" | "direct" => (variant.constant("BM"), self.pixels().div_ceil(variant.constant("BM"))),
+            _ if variant.is_tiled() => (variant.constant("BM"), self.pixels().div_ceil(variant.constant("BM"))),
             // 8 lanes have a chunk; twice as many workgroups as fill the adapter, so that none ends much later.
             "subgroup" => (64, invocations / 4 / blocks),
             _ => (8, invocations / blocks),

@@ -53,6 +53,11 @@ impl Variant {
         self.name.split('-').next().unwrap_or(self.name)
     }
 
+    /// Whether its operands go through workgroup memory, BM pixels or rows at a time.
+    pub fn is_tiled(&self) -> bool {
+        matches!(self.family(), "tile" | "direct")
+    }
+
     /// The value of a constant.
     ///
     /// # Panics
