@@ -10,4 +10,5 @@ struct Params {
     shift: u32,                       // s, at least 16
     align: u32,                       // of the residual
     relu: u32, residual: u32,
+    run: u32,                         // entries until sums of pairs have to be emptied; 0: no pairs. See shared/words.wgsl
 }

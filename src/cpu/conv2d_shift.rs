@@ -1,49 +1,82 @@
-//! Convolution of integers by shifts and flips of sign: tiles of 4 pixels x 16 channels in registers.
+//! Convolution of integers by shifts and flips of sign: tiles of 4 words x 16 channels in registers. A word is x0 + 2^16 x1 of one
+//! 8-bit activation of each of two neighbouring pixels, where the parts of such sums fit 16 bits for a while, else one activation;
+//! modulo 2^32 a shift, a negation and a sum of words are those of both parts.
 
+use super::conv2d_packed::codes;
 use super::lanes::LANES;
 use crate::kernels::conv2d_shift::Params;
-use crate::method::codec;
 use rayon::prelude::*;
 
-/// Weights of 16 channels as what is done to an activation: shifted left, by 32 where the weight is 0, then negated where
-/// `sign` is -1 and not 0.
+/// Weights of 16 channels as what is done to a word: shifted left, by 32 or more where the weight is 0, then its bits flipped
+/// where `sign` is -1 and not 0.
 #[derive(Clone, Copy)]
 struct Moves {
     shift: [u32; LANES],
     sign: [i32; LANES],
 }
 
-/// Pixels of a tile.
-const PIXELS: usize = 4;
+/// 16 columns of weights.
+struct Panel {
+    moves: Vec<Moves>,
+    /// How many flips each part of the sums has, that lacks 1 for each of them.
+    flips: Vec<[i32; LANES]>,
+}
+
+/// Words of a tile.
+const WORDS: usize = 4;
 
 /// y (N, P, Q, K) = ((sum << raise) m + b + 2^(s-1) + (residual << align)) >> s, between limits, of sums over x (N, H, W, C) and the codes w
 /// (R, S, C / 4, K / 2).
 pub fn conv2d_shift(p: &Params, x: &[u32], w: &[u32], requant: &[u32], residual: &[u32], y: &mut [u32]) {
-    let panels = panels(w, p.k as usize);
-    let [k, row] = [p.k, p.q].map(|x| x as usize);
+    let [k, width] = [p.k, p.q].map(|x| x as usize);
     let [s, c, stride] = [p.s, p.c, p.stride].map(|x| x as usize);
     let pitch = (p.w + 2 * p.pad) as usize * c;
-    rows(p, x, requant, residual, y, |image, first, sums: &mut [i32]| {
-        for (i, sums) in sums.chunks_exact_mut(row * k).enumerate() {
-            let row = Row { start: (first + i) * stride * pitch, step: stride * c, pitch, len: s * c };
-            correlate(image, row, &panels, k, sums);
+    let paired = p.run > 0;
+    let part = if paired { (4 * p.run as usize).min(s * c) } else { s * c };
+    let panels = panels(w, k, s * c, part);
+    rows(p, x, requant, residual, y, |image: &[i32], first, sums: &mut [i32]| {
+        let pairs = if paired { pairs(image, stride * c) } else { vec![] };
+        let (words, step) = if paired { (&pairs[..], 2 * stride * c) } else { (image, stride * c) };
+        for (i, sums) in sums.chunks_exact_mut(width * k).enumerate() {
+            let row = Row { start: (first + i) * stride * pitch, step, pitch, len: s * c, part, paired };
+            correlate(words, row, &panels, k, sums);
         }
     });
 }
 
-/// Rows of 16 columns of weights, one panel after the other.
-fn panels(w: &[u32], k: usize) -> Vec<Vec<Moves>> {
-    let weights = codec::from_nibbles(w, k);
-    let moves = |row: &[i8]| {
-        let weight = |i: usize| row.get(i).copied().unwrap_or(0);
-        let shift = |w: i8| if w == 0 { 32 } else { w.unsigned_abs().trailing_zeros() };
-        Moves {
-            shift: std::array::from_fn(|i| shift(weight(i))),
-            sign: std::array::from_fn(|i| if weight(i) < 0 { -1 } else { 0 }),
-        }
+/// Words of each activation and the one `step` behind it.
+fn pairs(image: &[i32], step: usize) -> Vec<i32> {
+    let mut words = image.to_vec();
+    words.iter_mut().zip(&image[step..]).for_each(|(word, second)| *word += second << 16);
+    words
+}
+
+/// Panels of the weights (entries, 4, K) of words (entries, K / 2), whose sums over runs of `len` rows are taken in parts of `part`
+/// rows.
+fn panels(w: &[u32], k: usize, len: usize, part: usize) -> Vec<Panel> {
+    let panel = |panel| {
+        let mut moves = vec![Moves { shift: [0; LANES], sign: [0; LANES] }; 8 * w.len() / k];
+        decode(w, k, panel, &mut moves);
+        let parts = moves.chunks_exact(len).flat_map(|run| run.chunks(part));
+        let flips = parts.map(|moves| {
+            moves.iter().fold([0; LANES], |flips, row| std::array::from_fn(|i| flips[i] - row.sign[i]))
+        });
+        Panel { flips: flips.collect(), moves }
     };
-    let panel = |first| weights.chunks_exact(k).map(|row| moves(&row[first..])).collect();
-    (0..k).step_by(LANES).map(panel).collect()
+    (0..k.div_ceil(LANES)).into_par_iter().map(panel).collect()
+}
+
+vectorized! {
+    /// Columns 16 panel ... of the weights, as rows of 16.
+    fn decode(words: &[u32], k: usize, panel: usize, rows: &mut [Moves]) {
+        codes(words, k, panel, rows, |moves, codes| {
+            *moves = Moves {
+                // Of a magnitude of 0 by as much as there is.
+                shift: codes.map(|code| (code & 7).wrapping_sub(1)),
+                sign: codes.map(|code| -((code >> 3 & 1) as i32)),
+            };
+        });
+    }
 }
 
 /// Lets `sum(image, first, sums)` sum output rows (P) of an image, which it sees with its padding, and writes what becomes of the
@@ -119,41 +152,60 @@ fn padded<T: From<i16> + Copy + Default>(p: &Params, x: &[u32], n: usize, image:
     }
 }
 
-/// Where a row of pixels reads: pixel q at `start + q step`, in runs of `len`, `pitch` from one to the next.
+/// Where a row of pixels reads: word i at `start + i step`, in runs of `len`, `pitch` from one to the next; and how it is summed, in
+/// parts of `part` of such a run.
 #[derive(Clone, Copy)]
 struct Row {
     start: usize,
     step: usize,
     pitch: usize,
     len: usize,
+    part: usize,
+    paired: bool,
 }
 
 vectorized! {
     /// sums (Q, K) of a row of pixels: over runs and l < len of x[run * pitch + l] w[run * len + l][k].
-    fn correlate(x: &[i32], row: Row, panels: &[Vec<Moves>], k: usize, sums: &mut [i32]) {
-        let Row { start, step, pitch, len } = row;
-        for (panel, w) in panels.iter().enumerate() {
-            let first = panel * LANES;
+    fn correlate(words: &[i32], row: Row, panels: &[Panel], k: usize, sums: &mut [i32]) {
+        let Row { start, step, pitch, len, part, paired } = row;
+        for (i, panel) in panels.iter().enumerate() {
+            let first = i * LANES;
             let width = LANES.min(k - first);
             let pixels = sums.len() / k;
-            for pixel in (0..pixels).step_by(PIXELS) {
+            let (each, count) = if paired { (2, pixels.div_ceil(2)) } else { (1, pixels) };
+            for word in (0..count).step_by(WORDS) {
                 // Where there are fewer, the last one is computed again.
-                let from: [usize; PIXELS] =
-                    std::array::from_fn(|i| start + (pixel + i).min(pixels - 1) * step);
-                let mut tile = [[0i32; LANES]; PIXELS];
-                for (run, w) in w.chunks_exact(len).enumerate() {
-                    let x: [&[i32]; PIXELS] = std::array::from_fn(|i| &x[from[i] + run * pitch..][..len]);
-                    for (l, w) in w.iter().enumerate() {
-                        for i in 0..PIXELS {
+                let from: [usize; WORDS] = std::array::from_fn(|i| start + (word + i).min(count - 1) * step);
+                // Of the first pixels and of the second ones.
+                let mut totals = [[[0i32; LANES]; WORDS]; 2];
+                let mut flips = panel.flips.iter();
+                for (run, moves) in panel.moves.chunks_exact(len).enumerate() {
+                    for (at, moves) in moves.chunks(part).enumerate() {
+                        let words: [&[i32]; WORDS] =
+                            std::array::from_fn(|i| &words[from[i] + run * pitch + at * part..][..moves.len()]);
+                        let mut tile = [*flips.next().expect("counted for each part"); WORDS];
+                        for (l, moves) in moves.iter().enumerate() {
+                            for i in 0..WORDS {
+                                for lane in 0..LANES {
+                                    let moved = words[i][l].checked_shl(moves.shift[lane]).unwrap_or(0);
+                                    tile[i][lane] = tile[i][lane].wrapping_add(moved ^ moves.sign[lane]);
+                                }
+                            }
+                        }
+                        for i in 0..WORDS {
                             for lane in 0..LANES {
-                                let moved = x[i][l].checked_shl(w.shift[lane]).unwrap_or(0);
-                                tile[i][lane] += (moved ^ w.sign[lane]) - w.sign[lane];
+                                let sum = tile[i][lane];
+                                let low = if paired { sum << 16 >> 16 } else { sum };
+                                totals[0][i][lane] += low;
+                                totals[1][i][lane] += sum.wrapping_sub(low) >> 16;
                             }
                         }
                     }
                 }
-                for (i, tile) in tile.iter().enumerate().take(pixels - pixel) {
-                    sums[(pixel + i) * k + first..][..width].copy_from_slice(&tile[..width]);
+                for pixel in (word * each..pixels).take(WORDS * each) {
+                    let at = pixel - word * each;
+                    let total = &totals[at % each][at / each];
+                    sums[pixel * k + first..][..width].copy_from_slice(&total[..width]);
                 }
             }
         }

@@ -248,7 +248,8 @@ impl Compiler<'_> {
             Some(bits) if norm.family => {
                 let codes = codes
                     .ok_or_else(|| unfit(name, "its weights leave the range of an i8: 0, ±1, ±2 ... ±64"))?;
-                self.integer_conv(norm, conv, shape, codes, bits)
+                let run = conv2d_shift::run(&weights, k);
+                self.integer_conv(norm, conv, shape, (codes, run), bits)
             }
             _ => {
                 let codes = codes.filter(|_| !self.options.unpacked);
@@ -299,7 +300,7 @@ impl Compiler<'_> {
         norm: &Norm,
         conv: &Conv,
         shape: Shape,
-        codes: Vec<u32>,
+        (codes, run): (Vec<u32>, u32),
         bits: u32,
     ) -> Result<()> {
         let graph = self.graph;
@@ -310,22 +311,19 @@ impl Compiler<'_> {
         let exponents = Exponents { x: from, y: exponent, residual: residual.map(|(_, e)| e) };
         let requantization = requantize::requantize(name, conv, bits, exponents)?;
         let Requantization { raise, shift, align, table } = requantization;
-        let params = conv2d_shift::Params::new(&shape, bits, [raise, shift, align]);
+        let params = conv2d_shift::Params::new(&shape, bits, [raise, shift, align], run);
         let requant = self.table(format!("{name}.requant"), Elem::U32, table);
         let w = self.table(format!("{name}.codes"), Elem::U32, codes);
         let tensors =
             conv2d_shift::Tensors { requant, residual: residual.map_or(self.unused, |(view, _)| view) };
         let words = conv2d_shift::words(params.outputs(), bits);
         let y = self.plan.buffer(self.name(norm.output).to_string(), &[words], Elem::U32, Role::Scratch);
-        let dispatch = match self.options.arith {
-            Arith::Dp4a => {
-                let kernel = &conv2d_dot::KERNEL;
-                let variant = self.choices.variant(kernel, &shape, &self.options.capabilities);
-                with_variant(conv2d_dot::dispatch(name, params, [x, w], tensors, y)?, variant)
-            }
-            _ => conv2d_shift::dispatch(name, params, [x, w], tensors, y)?,
+        let (kernel, dispatch) = match self.options.arith {
+            Arith::Dp4a => (&conv2d_dot::KERNEL, conv2d_dot::dispatch(name, params, [x, w], tensors, y)?),
+            _ => (&conv2d_shift::KERNEL, conv2d_shift::dispatch(name, params, [x, w], tensors, y)?),
         };
-        self.push_activation(norm.output, dispatch, y);
+        let variant = self.choices.variant(kernel, &shape, &self.options.capabilities);
+        self.push_activation(norm.output, with_variant(dispatch, variant), y);
         self.values[norm.output].integers = Some((y, exponent));
         Ok(())
     }

@@ -79,7 +79,7 @@ pub fn fits(variant: &Variant, dispatch: &Dispatch) -> bool {
 /// The shape of a convolution's dispatch.
 pub(crate) fn shape(dispatch: &Dispatch) -> Conv {
     match dispatch.stem {
-        "conv2d_dot" => conv2d_shift::Params::of(&dispatch.params).shape(),
+        "conv2d_dot" | "conv2d_shift" => conv2d_shift::Params::of(&dispatch.params).shape(),
         _ => Conv::of(&dispatch.params),
     }
 }
@@ -185,6 +185,9 @@ mod tests {
         let weight = |from, k| ruled(&conv2d_weight_grad::KERNEL, from, k, 3, gpu);
         assert_eq!(weight([128, 32, 32, 16], 16), "tile-64x16");
         assert_eq!(weight([256, 28, 28, 128], 128), "tile-128x128");
+        let shift = |from, k| ruled(&conv2d_shift::KERNEL, from, k, 3, gpu);
+        assert_eq!(shift([128, 32, 32, 16], 16), "tile-256x16");
+        assert_eq!(shift([128, 56, 56, 64], 64), "tile-256x64");
     }
 
     #[test]

@@ -18,7 +18,8 @@ const VARIANTS: &[Variant] = &[
 
 /// Workgroups of `registers`: 4 pixels x 8 channels an invocation.
 fn blocks(_: &Variant, params: &[u8]) -> usize {
-    Params::of(params).invocations().div_ceil(64)
+    let conv = Params::of(params);
+    (conv.pixels().div_ceil(4) * (conv.k as usize).div_ceil(8)).div_ceil(64)
 }
 
 /// Workgroups of `tile`: BM pixels x BN channels each.

@@ -7,7 +7,6 @@ const SHARED: &[(&str, &str)] = &[
     ("conv2d", include_str!("../../shaders/shared/conv2d.wgsl")),
     ("conv2d_integer", include_str!("../../shaders/shared/conv2d_integer.wgsl")),
     ("conv_direct", include_str!("../../shaders/shared/conv_direct.wgsl")),
-    ("conv_integers", include_str!("../../shaders/shared/conv_integers.wgsl")),
     ("conv_pixels", include_str!("../../shaders/shared/conv_pixels.wgsl")),
     ("conv_registers", include_str!("../../shaders/shared/conv_registers.wgsl")),
     ("conv_subgroup", include_str!("../../shaders/shared/conv_subgroup.wgsl")),
@@ -37,6 +36,7 @@ const SHARED: &[(&str, &str)] = &[
     ("weights_codes_shared", include_str!("../../shaders/shared/weights_codes_shared.wgsl")),
     ("weights_f32", include_str!("../../shaders/shared/weights_f32.wgsl")),
     ("weights_f32_shared", include_str!("../../shaders/shared/weights_f32_shared.wgsl")),
+    ("words", include_str!("../../shaders/shared/words.wgsl")),
 ];
 
 /// `text` with the values of a kernel's parameters as constants, which are `fields` of `params` in order and all u32. The

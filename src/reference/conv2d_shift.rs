@@ -1,4 +1,4 @@
-//! CPU twin of `shaders/conv2d_shift.wgsl`.
+//! CPU twin of `shaders/conv2d_shift/`.
 
 use super::integers::{pack, unpack};
 use crate::kernels::conv2d_forward::Params as Conv;

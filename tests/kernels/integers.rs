@@ -35,6 +35,7 @@ pub fn add(suite: &mut Suite) {
         }
     }
     large_sums(suite, draws);
+    full_halves(suite, draws);
     for (shape, k) in [([1, 5, 7, 4], 12), ([3, 6, 9, 8], 16), ([2, 1, 2, 16], 32), ([3, 2, 3, 136], 144)] {
         for bits in [8, 16] {
             layers(suite, draws, shape, k, bits);
@@ -62,8 +63,8 @@ fn activations(suite: &mut Suite, draws: &mut Draws, len: usize, bits: u32) -> V
 fn convolution(suite: &mut Suite, draws: &mut Draws, conv: Conv, bits: u32, [relu, residual]: [bool; 2]) {
     let conv = Conv { relu: relu.into(), residual: residual.into(), ..conv };
     let k = conv.k as usize;
-    // A third of the weights 0; magnitudes up to 64, but where sums are long up to 4.
-    let large = if conv.r * conv.c > 100 { 3 } else { 7 };
+    // A third of the weights 0; magnitudes up to 64, but where sums are long, and of every second shape, up to 4.
+    let large = if conv.r * conv.c > 100 || draws.below(2) == 0 { 3 } else { 7 };
     let code = |draws: &mut Draws| match draws.below(3) {
         0 => 0,
         sign => 1 + draws.below(large) + 8 * (sign - 1),
@@ -88,45 +89,74 @@ fn convolution(suite: &mut Suite, draws: &mut Draws, conv: Conv, bits: u32, [rel
     };
     // One-bit left shifts where sums are short, whose multipliers leave room for them.
     let raise = u32::from(conv.r * conv.c < 30 && draws.below(2) == 0);
-    let params = Params::new(&conv, bits, [raise, shift, draws.below(shift + 1)]);
+    let run = conv2d_shift::run(&weights, k);
+    let params = Params::new(&conv, bits, [raise, shift, draws.below(shift + 1)], run);
     let tensors = Tensors { requant, residual };
     let [n, h, width, c] = [conv.n, conv.h, conv.w, conv.c];
     let name = format!(
         "{n} x {h} x {width} x {c} to {k}, {} x {}, stride {}, {bits} bits, relu {}, residual {}",
         conv.r, conv.s, conv.stride, conv.relu, conv.residual
     );
-    let mut y = || suite.u32s(&vec![0x5555_5555; conv2d_shift::words(conv.y_len(), bits)]);
+    both(suite, &name, params, [x, w], tensors);
+}
+
+/// By shifts, and where that can be by dot products.
+fn both(suite: &mut Suite, name: &str, params: Params, [x, w]: [View; 2], tensors: Tensors) {
+    let mut y = || suite.u32s(&vec![0x5555_5555; conv2d_shift::words(params.outputs(), params.bits)]);
     let (to_shift, to_dot) = (y(), y());
-    suite.case(&name, conv2d_shift::dispatch("", params, [x, w], tensors, to_shift), [Bits]);
-    if bits == 8 {
-        suite.case(&name, conv2d_dot::dispatch("", params, [x, w], tensors, to_dot), [Bits]);
+    suite.case(name, conv2d_shift::dispatch("", params, [x, w], tensors, to_shift), [Bits]);
+    if params.bits == 8 {
+        suite.case(name, conv2d_dot::dispatch("", params, [x, w], tensors, to_dot), [Bits]);
     }
 }
 
-/// Sums of some 2^26, where f32 has multiples of 4 only, and scales that show a single unit of them.
+/// Sums of some 2^26, where f32 has multiples of 4 only, and of nearly 2^31, which cannot be doubled; with scales that show a
+/// single unit of them.
 fn large_sums(suite: &mut Suite, draws: &mut Draws) {
-    let conv = Conv::new([1, 1, 2, 12_000], 4, 1, 1);
-    let [c, k] = [conv.c, conv.k].map(|x| x as usize);
-    let weight = |draws: &mut Draws| [64.0, 64.0, 1.0, -1.0][draws.below(4) as usize];
-    let weights: Vec<f32> = (0..c * k).map(|_| weight(draws)).collect();
-    let pixel: Vec<i32> = (0..c).map(|_| 100 + draws.below(28) as i32).collect();
-    let sum = |k_at: usize| -> i64 {
-        pixel.iter().enumerate().map(|(i, &x)| i64::from(x) * weights[i * k + k_at] as i64).sum()
-    };
-    const M: i64 = 32_767;
-    // At s = 16 half a unit of the result is a unit of the sum: the results are 3, 14, 25, 36.
-    let added: Vec<i64> = (0..k).map(|at| -sum(at) * M + (11 * at as i64 + 3) * 65_536).collect();
-    let column = |value: &dyn Fn(i64) -> i64| added.iter().map(|&b| value(b) as u32).collect::<Vec<u32>>();
-    let requant = [column(&|_| M), column(&|b| b >> 16), column(&|b| b & 0xffff)].concat();
-    let requant = suite.u32s(&requant);
-    let w = suite.u32s(&codec::nibbles(&weights, k).expect("all have codes"));
-    let x = suite.u32s(&pack(&[pixel.clone(), pixel.clone()].concat(), 8));
-    let tensors = Tensors { requant, residual: suite.u32s(&[7; conv2d_folded::UNUSED]) };
-    let params = Params::new(&conv, 8, [0, 16, 16]);
-    for dispatch in [conv2d_shift::dispatch, conv2d_dot::dispatch] {
-        let y = suite.u32s(&[0x5555_5555; 2]);
-        suite.case("sums of 2^26", dispatch("", params, [x, w], tensors, y), [Bits]);
+    for (c, bits, least) in [(12_000, 8, 100), (1_800, 16, 30_000)] {
+        let conv = Conv::new([1, 1, 2, c], 4, 1, 1);
+        let k = conv.k as usize;
+        let weight = |draws: &mut Draws| [64.0, 64.0, 1.0, -1.0][draws.below(4) as usize];
+        let weights: Vec<f32> = (0..c * k).map(|_| weight(draws)).collect();
+        let pixel: Vec<i32> = (0..c).map(|_| least + draws.below(28) as i32).collect();
+        let sum = |k_at: usize| -> i64 {
+            pixel.iter().enumerate().map(|(i, &x)| i64::from(x) * weights[i * k + k_at] as i64).sum()
+        };
+        const M: i64 = 32_767;
+        // At s = 16 half a unit of the result is a unit of the sum: the results are 3, 14, 25, 36.
+        let added: Vec<i64> = (0..k).map(|at| -sum(at) * M + (11 * at as i64 + 3) * 65_536).collect();
+        let column =
+            |value: &dyn Fn(i64) -> i64| added.iter().map(|&b| value(b) as u32).collect::<Vec<u32>>();
+        let requant = [column(&|_| M), column(&|b| b >> 16), column(&|b| b & 0xffff)].concat();
+        let w = codec::nibbles(&weights, k).expect("all have codes");
+        let params = Params::new(&conv, bits, [0, 16, 16], conv2d_shift::run(&weights, k));
+        let x = pack(&[pixel.clone(), pixel.clone()].concat(), bits);
+        plain(suite, &format!("sums of {:e}", sum(0)), params, [x, w, requant]);
     }
+}
+
+/// Pairs whose sums take all of the 16 bits that they have, at both ends, before they are emptied.
+fn full_halves(suite: &mut Suite, draws: &mut Draws) {
+    let conv = Conv::new([1, 3, 7, 64], 8, 1, 1);
+    let [c, k] = [conv.c, conv.k].map(|x| x as usize);
+    // Of two entries that follow each other magnitudes add up to 127.
+    let magnitudes = [64.0, 32.0, 16.0, 8.0, 4.0, 2.0, 1.0, 0.0];
+    let weights: Vec<f32> =
+        (0..c * k).map(|i| magnitudes[i / k % 8] * if i % k % 2 == 0 { 1.0 } else { -1.0 }).collect();
+    assert_eq!(conv2d_shift::run(&weights, k), 2);
+    let pixels: Vec<i32> = (0..21).map(|_| if draws.below(2) == 0 { -128 } else { 127 }).collect();
+    let x: Vec<i32> = pixels.iter().flat_map(|&x| vec![x; c]).collect();
+    let requant = [vec![60; k], vec![0; k], vec![1 << 15; k]].concat();
+    let w = codec::nibbles(&weights, k).expect("all have codes");
+    let params = Params::new(&conv, 8, [0, 16, 16], 2);
+    plain(suite, "full halves", params, [pack(&x, 8), w, requant]);
+}
+
+/// Without a residual.
+fn plain(suite: &mut Suite, name: &str, params: Params, tensors: [Vec<u32>; 3]) {
+    let [x, w, requant] = tensors.map(|words| suite.u32s(&words));
+    let tensors = Tensors { requant, residual: suite.u32s(&[7; conv2d_folded::UNUSED]) };
+    both(suite, name, params, [x, w], tensors);
 }
 
 fn layers(suite: &mut Suite, draws: &mut Draws, shape: [usize; 4], k: usize, bits: u32) {
