@@ -4,6 +4,7 @@
 
 use super::conv2d_packed::codes;
 use super::lanes::LANES;
+use super::tile::put;
 use crate::kernels::conv2d_shift::Params;
 use rayon::prelude::*;
 
@@ -46,9 +47,9 @@ pub fn conv2d_shift(p: &Params, x: &[u32], w: &[u32], requant: &[u32], residual:
 
 /// Words of each activation and the one `step` behind it.
 fn pairs(image: &[i32], step: usize) -> Vec<i32> {
-    let mut words = image.to_vec();
-    words.iter_mut().zip(&image[step..]).for_each(|(word, second)| *word += second << 16);
-    words
+    let (whole, last) = image.split_at(image.len() - step);
+    let words = whole.iter().zip(&image[step..]).map(|(first, second)| first + (second << 16));
+    words.chain(last.iter().copied()).collect()
 }
 
 /// Panels of the weights (entries, 4, K) of words (entries, K / 2), whose sums over runs of `len` rows are taken in parts of `part`
@@ -205,7 +206,7 @@ vectorized! {
                 for pixel in (word * each..pixels).take(WORDS * each) {
                     let at = pixel - word * each;
                     let total = &totals[at % each][at / each];
-                    sums[pixel * k + first..][..width].copy_from_slice(&total[..width]);
+                    put(total, &mut sums[pixel * k + first..][..width], |to, total| *to = total);
                 }
             }
         }

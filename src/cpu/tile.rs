@@ -124,7 +124,7 @@ fn pixel_tile<const FMA: bool, const PIXELS: usize>(
 /// put(y, sum) for the first 4, 8, 12 or 16 lanes. A tile's sums are only read at constant places, and by loops of
 /// constant length, or they would not stay in registers.
 #[inline(always)]
-fn put(sums: &Lanes, y: &mut [f32], put: impl Fn(&mut f32, f32)) {
+pub(super) fn put<T: Copy>(sums: &[T; LANES], y: &mut [T], put: impl Fn(&mut T, T)) {
     for i in (0..LANES).step_by(4) {
         if let Some(y) = y.get_mut(i..i + 4) {
             for (lane, y) in y.iter_mut().enumerate() {
