@@ -29,12 +29,18 @@ const TX = BN / TN; // threads along the channels, the fastest
 const TY = BM / TM;
 const BN4 = BN / 4u;
 const QUADS = BM / 8u; // of words
-// From one input channel's operands to the next one's: not a multiple of 32 numbers, so that they lie in different banks.
-const ROW = QUADS + 1u;
-const COLUMN = BN4 + 1u;
+// From one entry's operands to the next one's: threads that follow each other write to different entries, which so lie in
+// different banks.
+const ROWS = 4u * QUADS + 2u;
+const COLUMNS = 4u * BN4 + 4u;
 
-var<workgroup> rows: array<vec4<i32>, 4 * Q * ROW>;       // (Q, 4, BM / 8): 4 words
-var<workgroup> columns: array<vec4<u32>, 4 * Q * COLUMN>; // (Q, 4, BN / 4): shifts of 4 output channels, and flips as bit 31
+var<workgroup> rows: array<vec4<i32>, Q * ROWS>;       // (Q, 4, BM / 8): 4 words
+var<workgroup> columns: array<vec4<u32>, Q * COLUMNS>; // (Q, 4, BN / 4): shifts of 4 output channels, and flips as bit 31
+
+fn empty(totals: ptr<function, Totals>, sums: ptr<function, Sums>, flips: vec4<i32>) {
+    *totals = emptied(*totals, *sums, flips);
+    *sums = Sums();
+}
 
 // The codes of 4 output channels of an entry, whose two words begin at w[at], or 0.
 fn load_codes(at: u32, live: bool) -> vec2<u32> {
@@ -61,9 +67,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let entry = local / BN4;
     let column = local % BN4;
     let w_column = min(block / 4u + column, params.k / 4u - 1u) * 2u;
-    let own = vec4<u32>(start + quad * each) + vec4<u32>(0u, 1u, 2u, 3u);
-    let first = corners(own, end);
-    let second = corners(own + vec4<u32>(4u), end);
+    let four = vec4<u32>(start + quad * each) + vec4<u32>(0u, 1u, 2u, 3u);
+    let first = corners(four, end);
+    let second = corners(four + vec4<u32>(4u), end);
 
     // The next step's operands come from memory while this one's are summed.
     var c = local % Q; // the entry as (r, s, c)
@@ -80,19 +86,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     for (var e = 0u; e < entries + Q; e += Q) {
         if (e > 0u) {
             if (quad < QUADS) {
-                let four = to_words(next_x);
-                let at = local % Q * 4u * ROW + quad;
-                rows[at] = four.c0;
-                rows[at + ROW] = four.c1;
-                rows[at + 2u * ROW] = four.c2;
-                rows[at + 3u * ROW] = four.c3;
+                let x = to_words(next_x);
+                let at = local % Q * ROWS + quad;
+                rows[at] = x.c0;
+                rows[at + QUADS] = x.c1;
+                rows[at + 2u * QUADS] = x.c2;
+                rows[at + 3u * QUADS] = x.c3;
             }
             if (entry < Q) {
-                let at = entry * 4u * COLUMN + column;
-                let moves = moves(next_w);
+                let at = entry * COLUMNS + column;
+                let own = moves(next_w);
                 for (var j = 0u; j < 4u; j++) {
-                    let flip = bitcast<vec4<u32>>(signs(moves, j)) & vec4<u32>(0x80000000u);
-                    columns[at + j * COLUMN] = shifts(moves, j) | flip;
+                    let flip = bitcast<vec4<u32>>(signs(own, j)) & vec4<u32>(0x80000000u);
+                    columns[at + j * BN4] = shifts(own, j) | flip;
                 }
             }
         }
@@ -113,25 +119,29 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         }
         if (e > 0u) {
             for (var i = 0u; i < Q; i++) {
-                for (var j = 4u * i; j < 4u * i + 4u; j++) {
-                    let column = columns[j * COLUMN + tx];
-                    let left = column & vec4<u32>(31u);
-                    let sign = bitcast<vec4<i32>>(column) >> vec4<u32>(31u);
+                for (var j = 0u; j < 4u; j++) {
+                    let weights = columns[i * COLUMNS + j * BN4 + tx];
+                    let left = weights & vec4<u32>(31u);
+                    let sign = bitcast<vec4<i32>>(weights) >> vec4<u32>(31u);
+                    let at = i * ROWS + j * QUADS + ty;
                     flips -= sign;
-                    sums = plus_moved(sums, rows[j * ROW + ty], left, sign);
-                    if (TM == 16u) { sums_below = plus_moved(sums_below, rows[j * ROW + ty + TY], left, sign); }
+                    sums = plus_moved(sums, rows[at], left, sign);
+                    if (TM == 16u) { sums_below = plus_moved(sums_below, rows[at + TY], left, sign); }
                 }
                 count++;
-                if (count == run()) {
-                    totals = emptied(totals, sums, flips);
-                    sums = Sums();
-                    if (TM == 16u) {
-                        totals_below = emptied(totals_below, sums_below, flips);
-                        sums_below = Sums();
-                    }
+                if (run() < Q && count == run()) {
+                    empty(&totals, &sums, flips);
+                    empty(&totals_below, &sums_below, flips);
                     flips = vec4<i32>();
                     count = 0u;
                 }
+            }
+            // Where the next step may not all fit.
+            if (count + Q > run()) {
+                empty(&totals, &sums, flips);
+                empty(&totals_below, &sums_below, flips);
+                flips = vec4<i32>();
+                count = 0u;
             }
         }
         workgroupBarrier();

@@ -47,8 +47,9 @@ pub fn conv2d_shift(p: &Params, x: &[u32], w: &[u32], requant: &[u32], residual:
 
 /// Words of each activation and the one `step` behind it.
 fn pairs(image: &[i32], step: usize) -> Vec<i32> {
-    let (whole, last) = image.split_at(image.len() - step);
-    let words = whole.iter().zip(&image[step..]).map(|(first, second)| first + (second << 16));
+    // An image of one pixel may be shorter than a step.
+    let (whole, last) = image.split_at(image.len().saturating_sub(step));
+    let words = whole.iter().zip(image.iter().skip(step)).map(|(first, second)| first + (second << 16));
     words.chain(last.iter().copied()).collect()
 }
 

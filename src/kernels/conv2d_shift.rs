@@ -34,8 +34,8 @@ const VARIANTS: &[Variant] = &[
     tile!("conv2d_shift", 256 x 64, 16 x 4, 4, tiles),
     tile!("conv2d_shift", 128 x 64, 16 x 4, 4, tiles),
     tile!("conv2d_shift", 256 x 32, 16 x 4, 4, tiles),
-    tile!("conv2d_shift", 256 x 16, 8 x 4, 4, tiles),
     tile!("conv2d_shift", 64 x 32, 8 x 4, 4, tiles),
+    tile!("conv2d_shift", 256 x 16, 8 x 4, 4, tiles),
 ];
 
 /// Workgroups of `registers`: 4 words x 8 channels an invocation.
@@ -63,7 +63,7 @@ const MOST_OF_A_RUN: u32 = 127;
 const LONGEST_RUN: usize = 128;
 
 /// How many entries, which are 4 input channels at one tap, sums of pairs of 8-bit activations may run over: for each of the `k`
-/// output channels, the magnitudes of as many weights (R, S, C, K) that follow each other add up to 127 at most. So half a word holds
+/// output channels, the magnitudes of the weights (R, S, C, K) of as many entries that follow each other add up to 127 at most. So half a word holds
 /// twice the sum, which `shaders/shared/words.wgsl` makes there. 0 where even one entry has more.
 pub fn run(weights: &[f32], k: usize) -> u32 {
     let entry = |entry: &[f32], channel: usize| -> u32 {

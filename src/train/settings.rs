@@ -122,6 +122,9 @@ settings! {
     /// Shuffle the training images each epoch
     #[arg(value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
     shuffle: bool,
+    /// After each epoch, before the evaluation, renew batch norms' running statistics by N training batches [default: 0]
+    #[arg(value_name = "N")]
+    bn_batches: usize,
     /// Use the first N training images
     #[arg(value_name = "N")]
     limit: usize,
@@ -193,6 +196,7 @@ impl Flags {
             seed: flags.seed.unwrap_or(0),
             augment: flags.augment.unwrap_or_default(),
             shuffle: flags.shuffle.unwrap_or(true),
+            bn_batches: flags.bn_batches.unwrap_or(0),
             limit: flags.limit,
             limit_val: flags.limit_val,
             log_every: flags.log_every.unwrap_or(10),
@@ -240,6 +244,9 @@ pub struct Settings {
     pub seed: u64,
     pub augment: Augment,
     pub shuffle: bool,
+    /// 0 is not written either.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub bn_batches: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -255,6 +262,10 @@ fn one() -> f32 {
 
 fn is_one(value: &f32) -> bool {
     *value == 1.0
+}
+
+fn is_zero(value: &usize) -> bool {
+    *value == 0
 }
 
 impl Settings {

@@ -293,7 +293,7 @@ pub const BREAKS: &[Break] = &[
         "conv2d_shift",
         "tile-64x32",
         "totals forgotten",
-        Text("totals = emptied(totals, sums", "totals = emptied(Totals(), sums"),
+        Text("*totals = emptied(*totals", "*totals = emptied(Totals()"),
     ),
     varied(
         "conv2d_shift",
@@ -305,6 +305,13 @@ pub const BREAKS: &[Break] = &[
         ),
     ),
     varied("conv2d_shift", "tile-64x32", "stride ignored", Param("stride", "1u")),
+    varied("conv2d_shift", "tile-64x32", "short runs overflow", Text("run() < Q && count", "false && count")),
+    varied(
+        "conv2d_shift",
+        "tile-64x32",
+        "long runs overflow",
+        Text("count + Q > run()", "count > 2u * run()"),
+    ),
     broken("conv2d_weight_grad", "H and W swapped", Swap("h", "w")),
     broken("conv2d_weight_grad", "last image forgotten", Param("n", "max(params.n - 1u, 1u)")),
     broken("conv2d_weight_grad", "P and Q swapped", Swap("p", "q")),

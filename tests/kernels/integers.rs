@@ -12,7 +12,7 @@ use shiftnet::reference::integers::pack;
 use shiftnet::rng::Draws;
 
 /// (n, h, w, c), k, size, stride.
-const SHAPES: [([usize; 4], usize, usize, usize); 10] = [
+const SHAPES: [([usize; 4], usize, usize, usize); 11] = [
     ([1, 5, 7, 4], 8, 3, 1),
     ([3, 6, 9, 8], 4, 3, 2),
     ([1, 9, 6, 8], 12, 1, 1),
@@ -23,6 +23,7 @@ const SHAPES: [([usize; 4], usize, usize, usize); 10] = [
     ([3, 10, 13, 68], 20, 3, 2),
     ([2, 23, 9, 16], 36, 3, 1),
     ([2, 9, 8, 8], 132, 1, 1),
+    ([2, 1, 1, 8], 8, 1, 2),
 ];
 
 pub fn add(suite: &mut Suite) {
@@ -135,21 +136,26 @@ fn large_sums(suite: &mut Suite, draws: &mut Draws) {
     }
 }
 
-/// Pairs whose sums take all of the 16 bits that they have, at both ends, before they are emptied.
+/// Pairs whose sums take all of the 16 bits that they have, at both ends, before they are emptied; and weights whose sums need
+/// more, so that there are no pairs.
 fn full_halves(suite: &mut Suite, draws: &mut Draws) {
-    let conv = Conv::new([1, 3, 7, 64], 8, 1, 1);
-    let [c, k] = [conv.c, conv.k].map(|x| x as usize);
-    // Of two entries that follow each other magnitudes add up to 127.
-    let magnitudes = [64.0, 32.0, 16.0, 8.0, 4.0, 2.0, 1.0, 0.0];
-    let weights: Vec<f32> =
-        (0..c * k).map(|i| magnitudes[i / k % 8] * if i % k % 2 == 0 { 1.0 } else { -1.0 }).collect();
-    assert_eq!(conv2d_shift::run(&weights, k), 2);
-    let pixels: Vec<i32> = (0..21).map(|_| if draws.below(2) == 0 { -128 } else { 127 }).collect();
-    let x: Vec<i32> = pixels.iter().flat_map(|&x| vec![x; c]).collect();
-    let requant = [vec![60; k], vec![0; k], vec![1 << 15; k]].concat();
-    let w = codec::nibbles(&weights, k).expect("all have codes");
-    let params = Params::new(&conv, 8, [0, 16, 16], 2);
-    plain(suite, "full halves", params, [pack(&x, 8), w, requant]);
+    // Of two entries that follow each other magnitudes add up to 127, of 31 to 124; or one has more.
+    for (name, c, magnitudes, run) in [
+        ("full halves", 64, [64.0, 32.0, 16.0, 8.0, 4.0, 2.0, 1.0, 0.0], 2),
+        ("full halves in long runs", 512, [1.0; 8], 31),
+        ("no halves", 64, [64.0, 32.0, 16.0, 16.0, 1.0, 1.0, 1.0, 0.0], 0),
+    ] {
+        let conv = Conv::new([1, 3, 7, c], 8, 1, 1);
+        let [c, k] = [conv.c, conv.k].map(|x| x as usize);
+        let sign = |channel: usize| if channel.is_multiple_of(2) { 1.0 } else { -1.0 };
+        let weights: Vec<f32> = (0..c * k).map(|i| magnitudes[i / k % 8] * sign(i % k)).collect();
+        assert_eq!(conv2d_shift::run(&weights, k), run);
+        let pixels: Vec<i32> = (0..21).map(|_| if draws.below(2) == 0 { -128 } else { 127 }).collect();
+        let x: Vec<i32> = pixels.iter().flat_map(|&x| vec![x; c]).collect();
+        let requant = [vec![60; k], vec![0; k], vec![1 << 15; k]].concat();
+        let w = codec::nibbles(&weights, k).expect("all have codes");
+        plain(suite, name, Params::new(&conv, 8, [0, 16, 16], run), [pack(&x, 8), w, requant]);
+    }
 }
 
 /// Without a residual.

@@ -93,7 +93,8 @@ fn resumed_runs_are_equal_on_the_gpu() {
     use Stop::*;
     let stops: &[&[(Stop, u64)]] =
         &[&[], &[(MaxSteps, 3)], &[(MaxSteps, 2), (Interrupt, 4)], &[(Kill, 2), (Interrupt, 3), (Kill, 5)]];
-    resumed_runs_are_equal(&gpu(), "batch-size = 4; accumulate = 2; limit = 13; checkpoint-every = 1", stops);
+    let micro = "batch-size = 4; accumulate = 2; limit = 13; checkpoint-every = 1; bn-batches = 2";
+    resumed_runs_are_equal(&gpu(), micro, stops);
     resumed_runs_are_equal(
         &gpu(),
         "batch-size = 4; limit = 14; method = 'fp32'; checkpoint-every = 2",
@@ -112,10 +113,40 @@ fn resumed_runs_are_equal_on_the_host() {
         "batch-size = 2; accumulate = 2; limit = 6; checkpoint-every = 2",
         stops,
     );
-    resumed_runs_are_equal(&Target::host(), "batch-size = 2; limit = 7; method = 'fp32'", &stops[1..]);
+    let renewed = "batch-size = 2; limit = 7; method = 'fp32'; bn-batches = 9";
+    resumed_runs_are_equal(&Target::host(), renewed, &stops[1..]);
     for method in ["denseshift", "deepshift-q", "deepshift-ps", "ternary"] {
         let lines = format!("batch-size = 2; limit = 7; method = '{method}'");
         resumed_runs_are_equal(&Target::host(), &lines, &stops[1..2]);
+    }
+}
+
+/// `bn-batches` moves no parameter, and leaves the running statistics that training at a rate of nearly 0 would have left.
+#[test]
+fn renewed_statistics_are_those_of_the_weights_as_they_are() {
+    let common = "arch = 'resnet8'; batch-size = 4; limit = 24; limit-val = 1; epochs = 1; augment = 'none'";
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let run = RunDir::new(directory.path());
+    let trained = |target: &Target, lines: &str, run: Option<RunDir>| -> Tensors {
+        let mut trainer = begin(&settings(&format!("{common}; {lines}")), target, run);
+        trainer.by_ref().for_each(|event| drop(event.expect("it trains")));
+        let network = trainer.network().clone();
+        state::download(trainer.engine(), &network).expect("the engine runs")
+    };
+    let only = |tensors: &Tensors, statistics: bool| {
+        let mut own = tensors.clone();
+        own.retain(|name, _| name.contains("running_") == statistics);
+        own
+    };
+    for target in targets() {
+        let plain = trained(&target, "lr = 0.4", Some(run.clone()));
+        // All 6 of the epoch.
+        let renewed = trained(&target, "lr = 0.4; bn-batches = 100", None);
+        assert!(only(&plain, false) == only(&renewed, false), "{}", target.info());
+        assert!(only(&plain, true) != only(&renewed, true), "{}", target.info());
+        let still = format!("lr = 1e-30; wd = 0.0; init-from = '{}'", run.last().display());
+        let still = trained(&target, &still, None);
+        assert!(only(&still, true) == only(&renewed, true), "{}", target.info());
     }
 }
 

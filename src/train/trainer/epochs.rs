@@ -1,13 +1,16 @@
 //! What the loop does where epochs begin and end.
 
 use super::{Clock, Trainer, Work};
+use crate::data::Loader;
 use crate::error::Result;
 use crate::files;
 use crate::model::state;
+use crate::plan::List;
 use crate::train::checkpoint::{self, Progress};
 use crate::train::diagnostics::{self, Sample};
 use crate::train::evaluate::{self, Score};
 use crate::train::events::{Epoch, Event, Layer};
+use crate::train::settings::Settings;
 
 impl Trainer {
     /// What a method does to its latents between epochs.
@@ -27,12 +30,15 @@ impl Trainer {
     /// Evaluates, appends, and saves best and last; at the end of an epoch, or of the run within one.
     pub(super) fn end_epoch(&mut self) -> Result<()> {
         self.flush()?;
+        let complete = self.progress.step_in_epoch == self.work.steps_per_epoch;
+        if complete {
+            self.renew_statistics()?;
+        }
         let tensors = self.finite_tensors()?;
         let Work { network, test, settings, .. } = &self.work;
         let verdicts = evaluate::verdicts(self.engine.as_mut(), network, test.clone(), settings.strict)?;
         self.warn_of(&verdicts.unreadable)?;
         let score = evaluate::score(&verdicts.images);
-        let complete = self.progress.step_in_epoch == self.work.steps_per_epoch;
         // Weights that are not yet those of the method are nobody's best, nor are those within an epoch: a run that is not
         // stopped there never sees them.
         let family = self.work.network.options.method.family();
@@ -58,6 +64,31 @@ impl Trainer {
                 files::write(&run.best(), &bytes)?;
             }
             self.write_last(&run, &bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Forward passes of the epoch's first batches, which move nothing but batch norms' running statistics: those that the steps
+    /// left are of weights that have changed since, and discrete weights change by whole units (Nagel et al., Overcoming
+    /// Oscillations in Quantization-Aware Training, ICML 2022: batch-norm re-estimation). Not within an epoch: a run that is not
+    /// stopped there would have others.
+    fn renew_statistics(&mut self) -> Result<()> {
+        let Settings { bn_batches, batch_size, accumulate, .. } = self.work.settings;
+        let batches = bn_batches.min(self.work.steps_per_epoch as usize);
+        if batches == 0 {
+            return Ok(());
+        }
+        let mut order = self.order();
+        order.truncate(batches * batch_size);
+        let mut loader = Loader::new(self.work.train.clone(), order, batch_size, self.reading());
+        for i in 1..=batches as u64 {
+            let batch = loader.expect_batch()?;
+            self.warn_of(&batch.unreadable)?;
+            for micro in 0..accumulate {
+                // The rows of the log are those of steps to come, which will write them again.
+                self.feed(&batch, self.progress.step + i, micro)?;
+                self.engine.run(List::Forward)?;
+            }
         }
         Ok(())
     }
