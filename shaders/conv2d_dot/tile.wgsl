@@ -12,6 +12,7 @@
 #import conv2d_integer
 #import corners
 #import integers
+#import load_codes
 #import requantize
 #import weights_bytes
 
@@ -48,12 +49,6 @@ fn plus(sums: Sums, x: vec4<u32>, w: vec4<u32>) -> Sums {
 fn load_pixels(at: vec4<u32>, inside: vec4<bool>) -> vec4<u32> {
     let i = select(vec4<u32>(), at, inside);
     return select(vec4<u32>(), vec4<u32>(x[i.x], x[i.y], x[i.z], x[i.w]), inside);
-}
-
-// The codes of 4 output channels of an entry, whose two words begin at w[at], or 0.
-fn load_codes(at: u32, live: bool) -> vec2<u32> {
-    if (!live) { return vec2<u32>(); }
-    return vec2<u32>(w[at], w[at + 1u]);
 }
 
 // The weights of 4 output channels, whose codes are those of the even and the odd one of two pairs.

@@ -15,6 +15,7 @@
 #import conv2d_integer
 #import corners
 #import integers
+#import load_codes
 #import requantize
 #import words
 
@@ -40,12 +41,6 @@ var<workgroup> columns: array<vec4<u32>, Q * COLUMNS>; // (Q, 4, BN / 4): shifts
 fn empty(totals: ptr<function, Totals>, sums: ptr<function, Sums>, flips: vec4<i32>) {
     *totals = emptied(*totals, *sums, flips);
     *sums = Sums();
-}
-
-// The codes of 4 output channels of an entry, whose two words begin at w[at], or 0.
-fn load_codes(at: u32, live: bool) -> vec2<u32> {
-    if (!live) { return vec2<u32>(); }
-    return vec2<u32>(w[at], w[at + 1u]);
 }
 
 @compute @workgroup_size(THREADS)

@@ -23,6 +23,7 @@ const SHARED: &[(&str, &str)] = &[
     ("input_grad_pixels", include_str!("../../shaders/shared/input_grad_pixels.wgsl")),
     ("integers", include_str!("../../shaders/shared/integers.wgsl")),
     ("latent_update", include_str!("../../shaders/shared/latent_update.wgsl")),
+    ("load_codes", include_str!("../../shaders/shared/load_codes.wgsl")),
     ("moments", include_str!("../../shaders/shared/moments.wgsl")),
     ("philox", include_str!("../../shaders/shared/philox.wgsl")),
     ("products", include_str!("../../shaders/shared/products.wgsl")),

@@ -1,5 +1,6 @@
 //! Deployed networks: folding against the training graph, integers on both engines, sessions, ONNX Runtime.
 
+use crate::dispatches::param;
 use crate::support::{data, targets};
 use shiftnet::data::{Dataset, DatasetName, Input, Need, Source};
 use shiftnet::deploy::compile::{Inference, Options};
@@ -283,6 +284,28 @@ fn integers_are_equal_everywhere() {
             }
         }
     }
+}
+
+/// In the network of `models/` every convolution sums pairs, over the runs that docs/integers.md tells of.
+#[test]
+fn trained_networks_sum_pairs() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/resnet20-cifar10-s3-3bit.snp");
+    let model = packed::read(&path).expect("a packed network");
+    let capabilities = Target::host().capabilities();
+    let options = Options { batch: 1, arith: Arith::Shift { bits: 8 }, unpacked: false, capabilities };
+    let inference = Inference::compile(&model, options, &Choices::default()).expect("it fits");
+    let convolutions = inference.plan.list(List::Evaluate).iter().filter(|d| d.stem == "conv2d_shift");
+    let (mut small, mut large) = (vec![], vec![]);
+    for dispatch in convolutions {
+        let run = param(dispatch, "run");
+        if param(dispatch, "r") == 1 { small.push(run) } else { large.push(run) }
+    }
+    assert_eq!(small, [4, 8]);
+    assert_eq!(
+        (large.len(), large.iter().min(), large.iter().max()),
+        (18, Some(&14), Some(&20)),
+        "{large:?}"
+    );
 }
 
 /// Integers stand for the activations that they came from: 16 bits nearly, 8 bits roughly.

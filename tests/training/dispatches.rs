@@ -17,7 +17,7 @@ use shiftnet::plan::{Dispatch, Elem, List};
 const C: f32 = 8.0;
 
 /// A parameter of a dispatch.
-fn param(dispatch: &Dispatch, name: &str) -> usize {
+pub fn param(dispatch: &Dispatch, name: &str) -> usize {
     let fields = kernels::get(dispatch.stem).params;
     let (_, at) = fields.iter().find(|(field, _)| *field == name).expect("the kernel has this parameter");
     u32::from_le_bytes(dispatch.params[*at..*at + 4].try_into().expect("four bytes")) as usize
