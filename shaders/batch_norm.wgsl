@@ -30,7 +30,7 @@ const EPS: f32 = 1e-5;
 
 struct Moments { count: f32, mean: vec4<f32>, m2: vec4<f32> }
 
-var<workgroup> shared_moments: array<Moments, 64>;
+var<workgroup> shared_moments: array<Moments, THREADS>;
 
 fn merge(a: Moments, b: Moments) -> Moments {
     let count = a.count + b.count;
@@ -47,7 +47,7 @@ fn chunk_at(chunk: u32, quad: u32) -> Moments {
     return Moments(count, partial[i], select(vec4<f32>(0.0), partial[i + params.quads], live));
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
     let at = columns(group, groups, local, params.quads);
@@ -64,16 +64,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
     shared_moments[local] = moments;
     workgroupBarrier();
+    // Those of all invocations with this quad, half as many at each step.
+    let width = min(params.quads, WIDTH);
+    for (var count = min(rows_at_once(params.quads), params.chunks); count > 1u; count = (count + 1u) / 2u) {
+        let half = (count + 1u) / 2u;
+        if at.row + half < count {
+            shared_moments[local] = merge(shared_moments[local], shared_moments[local + half * width]);
+        }
+        workgroupBarrier();
+    }
     if at.live {
         var mean: vec4<f32>;
         var variance: vec4<f32>;
         if params.chunks > 0u {
-            // The merged chunks of all invocations with this quad, in order; each computes the same.
-            let width = min(params.quads, WIDTH);
             moments = shared_moments[local % width];
-            for (var row = 1u; row < at.rows; row++) {
-                moments = merge(moments, shared_moments[row * width + local % width]);
-            }
             mean = moments.mean;
             variance = moments.m2 / moments.count;
             if at.run == 0u && at.row == 0u {

@@ -4,6 +4,7 @@
 // dx = gamma / sqrt(variance + eps) * (dy - (sum(dy) + xhat * sum(dy * xhat)) / rows).
 // A workgroup computes a run of rows of 16 quads (4 channels).
 #import columns
+#import column_sums
 struct Params {
     rows: u32,         // N H W
     quads: u32,        // C / 4
@@ -23,15 +24,13 @@ struct Params {
 
 const EPS: f32 = 1e-5;
 
-var<workgroup> sums: array<array<vec4<f32>, 2>, 64>;
-
 // Sums `which` of a chunk, 0 past the last.
 fn chunk_at(chunk: u32, which: u32, quad: u32) -> vec4<f32> {
     let live = chunk < params.chunks;
     return select(vec4<f32>(0.0), partial[(select(0u, chunk, live) * 2u + which) * params.quads + quad], live);
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
     let at = columns(group, groups, local, params.quads);
@@ -52,17 +51,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             sum_x = (((sum_x + a_x) + b_x) + c_x) + d_x;
         }
     }
-    sums[local] = array<vec4<f32>, 2>(sum, sum_x);
-    workgroupBarrier();
+    let rows = min(rows_at_once(params.quads), params.chunks);
+    let total = sum_columns(array<vec4<f32>, 2>(sum, sum_x), at, local, params.quads, rows);
     if at.live {
-        // The sums of all invocations with this quad, in order; each computes the same.
-        let width = min(params.quads, WIDTH);
-        sum = sums[local % width][0];
-        sum_x = sums[local % width][1];
-        for (var row = 1u; row < at.rows; row++) {
-            sum += sums[row * width + local % width][0];
-            sum_x += sums[row * width + local % width][1];
-        }
+        sum = total[0];
+        sum_x = total[1];
         if at.run == 0u && at.row == 0u {
             var old = array<vec4<f32>, 2>();
             if params.accumulate == 1u {

@@ -1,9 +1,10 @@
 // Batch-norm gradients, first stage. Gathers the gradient of the batch norm's output: dy (+ second), and 0 where
 // the rectified output y is 0; writes it back to dy; and sums it, and it times xhat, over each chunk of rows, with
 // xhat = (x - mean) / sqrt(variance + eps), eps = 1e-5.
-// A workgroup computes a chunk of rows of 16 quads (4 channels): each invocation adds its rows, then the first of
-// each quad adds the invocations' sums in order.
+// A workgroup computes a chunk of rows of 16 quads (4 channels): each invocation adds its rows, then the sums of each
+// quad's invocations are added, half as many at each step.
 #import columns
+#import column_sums
 struct Params {
     rows: u32,     // N H W
     quads: u32,    // C / 4
@@ -21,9 +22,7 @@ struct Params {
 
 const EPS: f32 = 1e-5;
 
-var<workgroup> sums: array<array<vec4<f32>, 2>, 64>;
-
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
     let at = columns(group, groups, local, params.quads);
@@ -49,16 +48,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             sum_x += d * (x[i] - mean);
         }
     }
-    sums[local] = array<vec4<f32>, 2>(sum, sum_x);
-    workgroupBarrier();
+    let rows = min(rows_at_once(params.quads), params.chunk);
+    let total = sum_columns(array<vec4<f32>, 2>(sum, sum_x), at, local, params.quads, rows);
     if at.live && at.row == 0u && first < end {
-        let width = min(params.quads, WIDTH);
-        for (var row = 1u; row < at.rows; row++) {
-            sum += sums[row * width + local][0];
-            sum_x += sums[row * width + local][1];
-        }
         let i = at.run * 2u * params.quads + at.quad;
-        partial[i] = sum;
-        partial[i + params.quads] = sum_x / sqrt(stats[params.quads + at.quad] + EPS);
+        partial[i] = total[0];
+        partial[i + params.quads] = total[1] / sqrt(stats[params.quads + at.quad] + EPS);
     }
 }

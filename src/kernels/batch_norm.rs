@@ -1,5 +1,6 @@
 //! Batch norm, forward: merges the statistics' chunks, normalizes, adds a residual and rectifies.
 
+use super::Variant;
 use super::conv2d_forward::Params as Conv;
 use crate::error::Result;
 use crate::plan::{Dispatch, View};
@@ -30,8 +31,13 @@ params! {
         momentum: f32,
     }
 }
+/// Invocations of a workgroup, in this kernel and in those of its gradients: what it merges serves many rows.
+pub(super) const THREADS: u32 = 256;
+
+const VARIANTS: &[Variant] = &[Variant { workgroup: THREADS, ..Variant::new("", shader!("batch_norm")) }];
+
 kernel! {
-    batch_norm(Params)
+    batch_norm(Params) in VARIANTS
     [
         x: Read F32, partial: Read F32, gamma: Read F32, beta: Read F32, residual: Read F32,
         running: Write F32, stats: Write F32, y: Write F32,
@@ -98,7 +104,7 @@ pub fn dispatch(
         (t.stats, 2 * c),
         (y, rows * c),
     ];
-    KERNEL.dispatch(label, params, &views, groups(rows, c, run) * 64, rows * c * 5)
+    KERNEL.dispatch(label, params, &views, threads(rows, c, run), rows * c * 5)
 }
 
 /// Quads (4 channels) that a workgroup works on.
@@ -108,11 +114,11 @@ const WIDTH: usize = 16;
 pub(super) fn run(rows: usize, channels: usize, invocations: usize) -> usize {
     let blocks = (channels / 4).div_ceil(WIDTH);
     // Every workgroup merges all chunks, so there are few of them, of many rows.
-    let runs = (invocations / 32 / blocks).max(1);
+    let runs = ((invocations / 64).max(16) / blocks).max(1);
     rows.div_ceil(runs).max(32)
 }
 
-/// Workgroups: blocks of 16 quads, the fastest, times runs of rows.
-pub(super) fn groups(rows: usize, channels: usize, run: usize) -> usize {
-    rows.div_ceil(run) * (channels / 4).div_ceil(WIDTH)
+/// Invocations: workgroups for blocks of 16 quads, the fastest, times runs of rows.
+pub(super) fn threads(rows: usize, channels: usize, run: usize) -> usize {
+    rows.div_ceil(run) * (channels / 4).div_ceil(WIDTH) * THREADS as usize
 }

@@ -1,6 +1,7 @@
 //! Batch-norm gradients, second stage: dgamma, dbeta and the input's gradient.
 
-use super::batch_norm::{Shape, groups, run};
+use super::Variant;
+use super::batch_norm::{Shape, THREADS, run, threads};
 use super::batch_norm_backward_reduce::chunks;
 use crate::error::Result;
 use crate::plan::{Dispatch, View};
@@ -17,8 +18,10 @@ params! {
         accumulate: u32,
     }
 }
+const VARIANTS: &[Variant] = &[Variant { workgroup: THREADS, ..Variant::new("", shader!("batch_norm_backward")) }];
+
 kernel! {
-    batch_norm_backward(Params)
+    batch_norm_backward(Params) in VARIANTS
     [
         x: Read F32, stats: Read F32, gamma: Read F32, partial: Read F32, dy: Read F32,
         dx: Write F32, dgamma: Write F32, dbeta: Write F32,
@@ -52,5 +55,5 @@ pub fn dispatch(
         (dgamma, c),
         (dbeta, c),
     ];
-    KERNEL.dispatch(label, params, &views, groups(rows, c, run) * 64, len * 7)
+    KERNEL.dispatch(label, params, &views, threads(rows, c, run), len * 7)
 }

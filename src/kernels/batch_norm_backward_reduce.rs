@@ -1,6 +1,7 @@
 //! Batch-norm gradients, first stage: gathers the output's gradient, and its sums over chunks of rows.
 
-use super::batch_norm::{Shape, UNUSED, groups, run};
+use super::Variant;
+use super::batch_norm::{Shape, THREADS, UNUSED, run, threads};
 use crate::error::Result;
 use crate::plan::{Dispatch, View};
 
@@ -17,8 +18,10 @@ params! {
         second: u32,
     }
 }
+const VARIANTS: &[Variant] = &[Variant { workgroup: THREADS, ..Variant::new("", shader!("batch_norm_backward_reduce")) }];
+
 kernel! {
-    batch_norm_backward_reduce(Params)
+    batch_norm_backward_reduce(Params) in VARIANTS
     [x: Read F32, stats: Read F32, y: Read F32, second: Read F32, dy: Write F32, partial: Write F32]
 }
 
@@ -59,5 +62,5 @@ pub fn dispatch(
         (dy, len),
         (partial, chunks * 2 * c),
     ];
-    KERNEL.dispatch(label, params, &views, groups(rows, c, chunk) * 64, len * 5)
+    KERNEL.dispatch(label, params, &views, threads(rows, c, chunk), len * 5)
 }

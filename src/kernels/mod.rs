@@ -15,7 +15,7 @@ pub use variant::{Needs, Variant, with_variant};
 use crate::error::{Error, Result};
 use crate::plan::{Cost, Dispatch, Elem, View};
 
-/// Invocations of a workgroup, in every kernel with one variant.
+/// Invocations of a workgroup, in a kernel with one variant that says nothing else.
 pub const WORKGROUP: u32 = 64;
 
 /// How a kernel uses a binding.
@@ -75,7 +75,7 @@ impl Kernel {
         }
         let params = bytemuck::bytes_of(&params).to_vec();
         let first = &self.variants[0];
-        let one = || invocations.div_ceil(WORKGROUP as usize);
+        let one = || invocations.div_ceil(first.workgroup as usize);
         let groups = first.groups.map_or_else(one, |groups| groups(first, &params));
         Ok(Dispatch {
             label: label.to_string(),

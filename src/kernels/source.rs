@@ -3,6 +3,7 @@
 /// The shared texts, by name.
 const SHARED: &[(&str, &str)] = &[
     ("codes", include_str!("../../shaders/shared/codes.wgsl")),
+    ("column_sums", include_str!("../../shaders/shared/column_sums.wgsl")),
     ("columns", include_str!("../../shaders/shared/columns.wgsl")),
     ("conv2d", include_str!("../../shaders/shared/conv2d.wgsl")),
     ("conv2d_integer", include_str!("../../shaders/shared/conv2d_integer.wgsl")),

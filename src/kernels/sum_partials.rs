@@ -1,5 +1,6 @@
 //! The ordered second stage of all weight gradients that lie in one buffer.
 
+use super::WORKGROUP;
 use crate::error::Result;
 use crate::plan::{Dispatch, View};
 
@@ -39,5 +40,5 @@ pub fn dispatch(label: &str, table: View, partial: View, y: View) -> Result<Disp
     let len = y.len;
     let params = Params { quads: len as u32 / 4, accumulate: 0 };
     let views = [(table, len.div_ceil(BLOCK) * 4), (partial, partial.len), (y, len)];
-    KERNEL.dispatch(label, params, &views, len / 4, partial.len)
+    KERNEL.dispatch(label, params, &views, len.div_ceil(BLOCK) * WORKGROUP as usize, partial.len)
 }
