@@ -53,6 +53,14 @@ pub struct Epoch {
     /// In the order of the network.
     #[serde(default)]
     pub layers: Vec<Layer>,
+    /// Whether its weights could be the run's best, and were when it ended; a line that does not say so leaves it to accuracy.
+    /// INQ's are not before the last share is fixed.
+    #[serde(default = "unsaid")]
+    pub best: bool,
+}
+
+fn unsaid() -> bool {
+    true
 }
 
 /// The state of discrete weights.
@@ -153,9 +161,10 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// The epoch with the largest test top-1; of equal ones the first, as its checkpoint is the one kept.
+    /// The epoch whose checkpoint is kept as the best: of those that could be, the one with the largest test top-1, of equal ones
+    /// the first.
     pub fn best(&self) -> Option<&Epoch> {
-        let finite = self.epochs.iter().filter(|e| e.val_top1.is_finite());
+        let finite = self.epochs.iter().filter(|e| e.best && e.val_top1.is_finite());
         finite.reduce(|best, e| if e.val_top1 > best.val_top1 { e } else { best })
     }
 
@@ -298,5 +307,18 @@ mod tests {
         let metrics = parse(&[&epoch(0, 5, 10.0), &epoch(1, 10, 30.0), &epoch(2, 15, 30.0)]);
         assert_eq!(metrics.best().map(|e| e.epoch), Some(1));
         assert_eq!(metrics.images_per_s(), Some(10.0));
+    }
+
+    #[test]
+    fn epochs_that_could_not_be_the_best_are_not() {
+        // As INQ's, with shares of the weights that are still real.
+        let early = |number, step| epoch(number, step, 90.0).replace("true", "false");
+        let metrics = parse(&[&early(0, 5), &epoch(1, 10, 60.0), &epoch(2, 15, 70.0), &early(3, 20)]);
+        assert_eq!(metrics.best().map(|e| e.epoch), Some(2));
+        assert!(parse(&[&early(0, 5)]).best().is_none());
+        assert_eq!(
+            parse(&[&epoch(0, 5, 10.0).replace(r#","best":true"#, "")]).best().map(|e| e.epoch),
+            Some(0)
+        );
     }
 }
