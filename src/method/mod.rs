@@ -74,8 +74,9 @@ pub enum InitName {
     Normal,
 }
 
-/// A method with its bits.
+/// A method with its bits, which [`Method::new`] checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Method {
     pub name: MethodName,
     pub bits: u32,
