@@ -47,7 +47,7 @@ fn chunk_at(chunk: u32, quad: u32) -> Moments {
     return Moments(count, partial[i], select(vec4<f32>(0.0), partial[i + params.quads], live));
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
     let at = columns(group, groups, local, params.quads);

@@ -30,7 +30,7 @@ fn chunk_at(chunk: u32, which: u32, quad: u32) -> vec4<f32> {
     return select(vec4<f32>(0.0), partial[(select(0u, chunk, live) * 2u + which) * params.quads + quad], live);
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
     let at = columns(group, groups, local, params.quads);

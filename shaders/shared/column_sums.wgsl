@@ -1,4 +1,5 @@
-// Two sums over the rows that a workgroup of columns.wgsl takes at a time.
+// Two sums over the rows that a workgroup of columns.wgsl, which comes before, takes at a time. Once in a shader: nothing waits
+// between what is read at the end and what a second call would write.
 var<workgroup> sums: array<array<vec4<f32>, 2>, THREADS>;
 
 // What the first `rows` invocations with this quad have, added in a fixed order: half as many at each step.

@@ -110,7 +110,8 @@ pub fn dispatch(
 /// Quads (4 channels) that a workgroup works on.
 const WIDTH: usize = 16;
 
-/// Rows a workgroup, so that workgroups for `invocations` have work.
+/// Rows a workgroup. There are `invocations` / 64 workgroups, or a few for CPU cores: as many as those of other kernels that fill the
+/// adapter, each with four times the invocations, as these wait for loads.
 pub(super) fn run(rows: usize, channels: usize, invocations: usize) -> usize {
     let blocks = (channels / 4).div_ceil(WIDTH);
     // Every workgroup merges all chunks, so there are few of them, of many rows.

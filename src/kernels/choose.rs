@@ -127,10 +127,10 @@ fn cheapest(
 }
 
 /// The elements of the product that a tile's workgroups compute, those outside it too; times loads from workgroup memory
-/// beside the arithmetic; times what part of the adapter would stand still for want of threads, and what large workgroups of
-/// large threads lose, which wait for more of them at each barrier. (On an H200 half as many threads with twice the sums each
-/// were faster; and ResNet-18, folded, was 1.11 times as fast by tiles of 128 x 64 with 128 threads as by tiles of 128 x 128
-/// with 256, its shifts 1.00 to 1.05 times as fast by half tiles.)
+/// beside the arithmetic; times what part of the adapter would stand still for want of threads; and a tenth more where 256 threads
+/// with many sums each wait for each other at a barrier. (On an H200 half as many threads with twice the sums each were faster;
+/// and ResNet-18, folded, was 1.11 times as fast by tiles of 128 x 64 with 128 threads as by tiles of 128 x 128 with 256, its
+/// shifts 1.00 to 1.05 times as fast by half tiles. Input gradients have the tiles of the first and are taken to do as it does.)
 fn cost(kernel: &Kernel, conv: &Conv, capabilities: &Capabilities, tile: &Variant) -> f64 {
     let [bm, bn, tm, tn] = ["BM", "BN", "TM", "TN"].map(|name| tile.constant(name));
     let (rows, columns, parts) = match kernel.stem {

@@ -58,7 +58,8 @@ impl Kernel {
     }
 
     /// A dispatch of this kernel's first variant. `views` come with the number of elements that each must have;
-    /// `invocations` is the number of shader invocations that have work, for a kernel with one variant.
+    /// `invocations` is the number of shader invocations that have work, or that belong to workgroups which share it, for a kernel
+    /// with one variant.
     pub(crate) fn dispatch<P: bytemuck::Pod>(
         &'static self,
         label: &str,

@@ -53,8 +53,8 @@ pub struct Epoch {
     /// In the order of the network.
     #[serde(default)]
     pub layers: Vec<Layer>,
-    /// Whether its weights could be the run's best, and were when it ended; a line that does not say so leaves it to accuracy.
-    /// INQ's are not before the last share is fixed.
+    /// Whether it was the best so far of the epochs that can be, which INQ's cannot before the last share is fixed. A line that does
+    /// not say so leaves it to accuracy.
     #[serde(default = "unsaid")]
     pub best: bool,
 }
@@ -161,8 +161,8 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// The epoch whose checkpoint is kept as the best: of those that could be, the one with the largest test top-1, of equal ones
-    /// the first.
+    /// The epoch whose checkpoint is kept as the best: the last that was better than all before it, or where lines do not say
+    /// that, the one with the largest test top-1, of equal ones the first.
     pub fn best(&self) -> Option<&Epoch> {
         let finite = self.epochs.iter().filter(|e| e.best && e.val_top1.is_finite());
         finite.reduce(|best, e| if e.val_top1 > best.val_top1 { e } else { best })
@@ -312,10 +312,12 @@ mod tests {
     #[test]
     fn epochs_that_could_not_be_the_best_are_not() {
         // As INQ's, with shares of the weights that are still real.
-        let early = |number, step| epoch(number, step, 90.0).replace("true", "false");
-        let metrics = parse(&[&early(0, 5), &epoch(1, 10, 60.0), &epoch(2, 15, 70.0), &early(3, 20)]);
+        let other =
+            |number, step, top1| epoch(number, step, top1).replace(r#""best":true"#, r#""best":false"#);
+        let early = other(0, 5, 90.0);
+        let metrics = parse(&[&early, &epoch(1, 10, 60.0), &epoch(2, 15, 70.0), &other(3, 20, 65.0)]);
         assert_eq!(metrics.best().map(|e| e.epoch), Some(2));
-        assert!(parse(&[&early(0, 5)]).best().is_none());
+        assert!(parse(&[&early]).best().is_none());
         assert_eq!(
             parse(&[&epoch(0, 5, 10.0).replace(r#","best":true"#, "")]).best().map(|e| e.epoch),
             Some(0)

@@ -11,14 +11,17 @@ use std::sync::Arc;
 
 /// (n, h, w, c), mean and standard deviation of x, invocations that fill the adapter, channels that a chunk of the
 /// statistics has. Runs of 32 rows and of more, a last run and a last chunk that are shorter, more chunks than the
-/// invocations that merge them, and than they merge at once, more quads than a workgroup takes and not a multiple of them, and a mean so far from 0
-/// that E[x^2] - E[x]^2 would lose all digits in f32.
-const SHAPES: [([usize; 4], f32, f32, usize, usize); 8] = [
+/// invocations that merge them, and than they merge at once, by few quads and by many, more quads than a workgroup takes and not a
+/// multiple of them, numbers of quads that leave invocations without work, and a mean so far from 0 that E[x^2] - E[x]^2 would
+/// lose all digits in f32.
+const SHAPES: [([usize; 4], f32, f32, usize, usize); 10] = [
     ([3, 7, 5, 8], 0.5, 1.5, 512, 8),
     ([1, 3, 2, 12], 0.0, 1.0, 512, 16),
     ([1, 4, 4, 4], -2.0, 0.01, 64, 8),
     ([3, 25, 23, 4], 100.0, 1.0, 16_384, 8),
-    ([2, 17, 11, 68], 0.25, 2.0, 512, 24),
+    ([2, 17, 21, 68], 0.25, 2.0, 4096, 8),
+    ([2, 20, 21, 12], -1.0, 1.0, 4096, 8),
+    ([3, 41, 43, 16], 0.5, 1.0, 16_384, 16),
     ([3, 31, 47, 8], 100.0, 1.0, 4096, 40),
     ([1, 9, 8, 200], -1.0, 2.0, 1024, 8),
     ([3, 35, 33, 64], 0.5, 1.0, 16_384, 24),

@@ -286,7 +286,7 @@ fn integers_are_equal_everywhere() {
     }
 }
 
-/// In the network of `models/` every convolution sums pairs, over the runs that docs/integers.md tells of.
+/// In the network of `models/` every convolution sums pairs, over runs about as long as docs/integers.md tells.
 #[test]
 fn trained_networks_sum_pairs() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/resnet20-cifar10-s3-3bit.snp");

@@ -45,6 +45,7 @@ pub const BREAKS: &[Break] = &[
         Text("select(vec4<f32>(0.0), partial[i + params.quads], live)", "partial[i + params.quads]"),
     ),
     broken("batch_norm", "every second four of chunks forgotten", Text("chunk += 4u", "chunk += 8u")),
+    broken("batch_norm", "another quad's moments", Text("half * width", "half * WIDTH")),
     broken(
         "batch_norm",
         "an invocation's moments forgotten",
@@ -81,6 +82,7 @@ pub const BREAKS: &[Break] = &[
         Text("dbeta[at.quad] = sum +", "dbeta[at.quad] = sum_x +"),
     ),
     broken("batch_norm_backward_reduce", "eps missing", Text(" + EPS", "")),
+    broken("batch_norm_backward_reduce", "another quad's sums", Text("half * width", "half * WIDTH")),
     broken(
         "batch_norm_backward_reduce",
         "an invocation's sum forgotten",
