@@ -64,12 +64,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
     shared_moments[local] = moments;
     workgroupBarrier();
-    // Those of all invocations with this quad, half as many at each step.
+    // Those of all invocations with this quad, an eighth as many at each step.
     let width = min(params.quads, WIDTH);
-    for (var count = min(rows_at_once(params.quads), params.chunks); count > 1u; count = (count + 1u) / 2u) {
-        let half = (count + 1u) / 2u;
-        if at.row + half < count {
-            shared_moments[local] = merge(shared_moments[local], shared_moments[local + half * width]);
+    for (var count = min(rows_at_once(params.quads), params.chunks); count > 1u; count = (count + 7u) / 8u) {
+        let left = (count + 7u) / 8u;
+        if at.row < left {
+            for (var row = at.row + left; row < count; row += left) {
+                moments = merge(moments, shared_moments[row * width + local % width]);
+            }
+            shared_moments[local] = moments;
         }
         workgroupBarrier();
     }

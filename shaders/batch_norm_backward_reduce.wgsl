@@ -2,7 +2,7 @@
 // the rectified output y is 0; writes it back to dy; and sums it, and it times xhat, over each chunk of rows, with
 // xhat = (x - mean) / sqrt(variance + eps), eps = 1e-5.
 // A workgroup computes a chunk of rows of 16 quads (4 channels): each invocation adds its rows, then the sums of each
-// quad's invocations are added, half as many at each step.
+// quad's invocations are added.
 #import columns
 #import column_sums
 struct Params {

@@ -1,10 +1,16 @@
 //! The ordered second stage of all weight gradients that lie in one buffer.
 
-use super::WORKGROUP;
 use crate::error::Result;
 use crate::plan::{Dispatch, View};
 
-params! { Params { quads: u32, accumulate: u32 } }
+params! {
+    Params {
+        quads: u32,
+        accumulate: u32,
+        /// Invocations that add the parts of 4 elements.
+        share: u32,
+    }
+}
 kernel! { sum_partials(Params) [table: Read U32, partial: Read F32, y: Write F32] }
 
 /// Elements of a block: what one row of the table is for.
@@ -35,10 +41,12 @@ pub fn table(len: usize, parts: &[Part]) -> Vec<u32> {
 }
 
 /// y (len) = for each block that has a row in `table` (len / 64, 4) the sum of its parts in `partial`, added to y's old
-/// value in the `accumulating` form; other blocks are left alone. See [`table`].
-pub fn dispatch(label: &str, table: View, partial: View, y: View) -> Result<Dispatch> {
+/// value in the `accumulating` form; other blocks are left alone. See [`table`]. `invocations` fill the adapter.
+pub fn dispatch(label: &str, table: View, partial: View, y: View, invocations: usize) -> Result<Dispatch> {
     let len = y.len;
-    let params = Params { quads: len as u32 / 4, accumulate: 0 };
+    // On CPU cores there is nobody to share with, and a barrier costs more than the sums.
+    let share = if invocations > 512 { 4 } else { 1 };
+    let params = Params { quads: len as u32 / 4, accumulate: 0, share };
     let views = [(table, len.div_ceil(BLOCK) * 4), (partial, partial.len), (y, len)];
-    KERNEL.dispatch(label, params, &views, len.div_ceil(BLOCK) * WORKGROUP as usize, partial.len)
+    KERNEL.dispatch(label, params, &views, share as usize * len / 4, partial.len)
 }

@@ -46,7 +46,8 @@ impl Compiler<'_> {
         let rows = sum_partials::table(bank.gradients.len, &bank.parts);
         let name = format!("partials.{number}.table");
         let table = self.plan.buffer(name, &[rows.len() / 4, 4], Elem::U32, Role::State);
-        let sum = sum_partials::dispatch("weights", table, bank.partial, bank.gradients)?;
+        let invocations = self.options.capabilities.invocations();
+        let sum = sum_partials::dispatch("weights", table, bank.partial, bank.gradients, invocations)?;
         self.plan.push(List::Backward, sum);
         self.tables.push((table, rows));
         Ok(())

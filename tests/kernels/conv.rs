@@ -205,11 +205,12 @@ fn sums(suite: &mut Suite, draws: &mut Draws) {
         let table = suite.u32s(&sum_partials::table(to, &parts));
         let partial = suite.normal(draws, &[offset]);
         let most = weights.iter().map(|w| w.0).max().expect("there are weights");
-        for adding in [false, true] {
+        for (adding, invocations) in [(false, 512), (true, 512), (false, 4096), (true, 4096)] {
             let y = suite.normal(draws, &[to]);
-            let dispatch = sum_partials::dispatch("", table, partial, y);
+            let dispatch = sum_partials::dispatch("", table, partial, y, invocations);
             let dispatch = dispatch.map(|d| if adding { accumulating(&d) } else { d });
-            suite.case(format!("{weights:?}, adding {adding}"), dispatch, [Terms(most + 1)]);
+            let name = format!("{weights:?}, adding {adding}, for {invocations} invocations");
+            suite.case(name, dispatch, [Terms(most + 1)]);
         }
     }
 }

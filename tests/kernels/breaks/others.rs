@@ -45,11 +45,11 @@ pub const BREAKS: &[Break] = &[
         Text("select(vec4<f32>(0.0), partial[i + params.quads], live)", "partial[i + params.quads]"),
     ),
     broken("batch_norm", "every second four of chunks forgotten", Text("chunk += 4u", "chunk += 8u")),
-    broken("batch_norm", "another quad's moments", Text("half * width", "half * WIDTH")),
+    broken("batch_norm", "another quad's moments", Text("row * width", "row * WIDTH")),
     broken(
         "batch_norm",
         "an invocation's moments forgotten",
-        Text("row + half < count", "row + half + 1u < count"),
+        Text("row < count; row += left", "row + 1u < count; row += left"),
     ),
     broken("batch_norm", "last row of a run forgotten", Text("row < end;", "row + 1u < end;")),
     broken("batch_norm_backward", "eps missing", Text(" + EPS", "")),
@@ -57,7 +57,7 @@ pub const BREAKS: &[Break] = &[
     broken(
         "batch_norm_backward",
         "an invocation's sum forgotten",
-        Text("row + half < count", "row + half + 1u < count"),
+        Text("row < count; row += left", "row + 1u < count; row += left"),
     ),
     broken("batch_norm_backward", "every fourth chunk forgotten", Text("+ c_x) + d_x", "+ c_x)")),
     broken(
@@ -82,11 +82,11 @@ pub const BREAKS: &[Break] = &[
         Text("dbeta[at.quad] = sum +", "dbeta[at.quad] = sum_x +"),
     ),
     broken("batch_norm_backward_reduce", "eps missing", Text(" + EPS", "")),
-    broken("batch_norm_backward_reduce", "another quad's sums", Text("half * width", "half * WIDTH")),
+    broken("batch_norm_backward_reduce", "another quad's sums", Text("row * width", "row * WIDTH")),
     broken(
         "batch_norm_backward_reduce",
         "an invocation's sum forgotten",
-        Text("row + half < count", "row + half + 1u < count"),
+        Text("row < count; row += left", "row + 1u < count; row += left"),
     ),
     broken("batch_norm_backward_reduce", "last row forgotten", Text("row < end;", "row + 1u < end;")),
     broken(
@@ -246,16 +246,20 @@ pub const BREAKS: &[Break] = &[
     ),
     broken("softmax_cross_entropy", "a run forgotten", Text("other = 1u", "other = 2u")),
     broken("softmax_cross_entropy", "logs without training", Text("params.log == 1u", "true")),
-    broken("sum_partials", "a split forgotten", Text("split = local / 16u", "split = local / 16u + 4u")),
+    broken(
+        "sum_partials",
+        "a split forgotten",
+        Text("split = local / width", "split = local / width + params.share"),
+    ),
     broken("sum_partials", "every eighth split forgotten", Text(" + b[3]", "")),
-    broken("sum_partials", "every second eight of splits forgotten", Text("split += 32u", "split += 64u")),
+    broken("sum_partials", "every second eight of splits forgotten", Text("split += 8u", "split += 16u")),
     broken("sum_partials", "splits past the last", Text("partial[at.w], live.w", "partial[at.w], true")),
-    broken("sum_partials", "an invocation's sum forgotten", Text(" + sums[quad + 48u]", "")),
+    broken("sum_partials", "an invocation's sum forgotten", Text("other = 1u", "other = 2u")),
     broken("sum_partials", "overwrites", Text("accumulate == 1u", "accumulate == 2u")),
-    broken("sum_partials", "whole blocks", Text("quad < row.w", "true")),
+    broken("sum_partials", "whole blocks", Text("i % 16u < row.w", "true")),
     broken(
         "sum_partials",
         "blocks without parts cleared",
-        Text("live && local < 16u && row.z > 0u", "i < params.quads && local < 16u"),
+        Text("row.z > 0u && i % 16u < row.w", "row.w >= 0u"),
     ),
 ];
