@@ -76,10 +76,9 @@ pub enum InitName {
 
 /// A method with its bits, which [`Method::new`] checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Method {
-    pub name: MethodName,
-    pub bits: u32,
+    pub(crate) name: MethodName,
+    pub(crate) bits: u32,
 }
 
 /// A weight family. The latents of a weight are f32 values in the order of their planes, of which the first carries the
@@ -176,6 +175,16 @@ impl Method {
             true => Ok(Method { name, bits }),
             false => Err(Error::setting("--bits", bits, words)),
         }
+    }
+
+    /// Which family of weights.
+    pub fn name(&self) -> MethodName {
+        self.name
+    }
+
+    /// Bits of a weight.
+    pub fn bits(&self) -> u32 {
+        self.bits
     }
 
     /// Full precision.

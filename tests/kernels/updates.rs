@@ -49,18 +49,18 @@ fn sgd(suite: &mut Suite, draws: &mut Draws, len: usize, stopped: bool) {
 /// Gradients of a family are off by this many roundings: a product or two, ln 2, S + 1, alpha; a root and a quotient, as WGSL
 /// has them, for DenseShift.
 fn roundings(method: Method) -> f64 {
-    if method.name == MethodName::DenseShift { 12.0 } else { 2.0 }
+    if method.name() == MethodName::DenseShift { 12.0 } else { 2.0 }
 }
 
 /// A latent that decides in every way: 0, -0, and values around all borders.
 fn latent(draws: &mut Draws, method: Method, plane: usize) -> f32 {
-    let any = match (method.name, plane) {
+    let any = match (method.name(), plane) {
         (MethodName::Inq, 1) => return draws.below(2) as f32,
         (MethodName::DeepShiftQ, _) => draws.normal() * (-5.0 * draws.normal().abs()).exp2(),
         (MethodName::DeepShiftPs, 1) => -3.0 * draws.normal().abs(),
         // Gates open more often than not, so that all shifts occur.
         (MethodName::S3 | MethodName::DenseShift, 2..) => {
-            draws.normal() + 0.25 * f32::from(method.bits as u8)
+            draws.normal() + 0.25 * f32::from(method.bits() as u8)
         }
         _ => draws.normal(),
     };
@@ -135,7 +135,7 @@ fn family(suite: &mut Suite, draws: &mut Draws, method: Method, stopped: bool) {
     let tensors = latent_update::Tensors { layers, dw, momenta, latents, w, changes };
     let dispatch = latent_update::dispatch("", family.as_ref(), HYPER, [step, status], tensors);
     let [v, p] = bounds;
-    let real = matches!(method.name, MethodName::Fp32 | MethodName::Inq);
+    let real = matches!(method.name(), MethodName::Fp32 | MethodName::Inq);
     let w = if real { Each(p[..len].to_vec()) } else { Bits };
     let tolerances = if stopped { [Bits, Bits, Bits, Exact] } else { [Each(v), Each(p), w, Exact] };
     suite.case(format!("{method}, stopped {stopped}"), dispatch, tolerances);

@@ -187,15 +187,15 @@ fn folded_logits_are_those_of_the_training_graph() {
 #[test]
 fn every_family_packs() {
     for method in Method::all().filter(Method::is_discrete) {
-        let mut case = Case::new("resnet8", Shortcut::B, method.name, method.bits, [32, 32]);
-        if method.name == MethodName::Inq {
+        let mut case = Case::new("resnet8", Shortcut::B, method.name(), method.bits(), [32, 32]);
+        if method.name() == MethodName::Inq {
             let refused = packed::encode(&case.fold()).expect_err("nothing is fixed yet").to_string();
             assert!(refused.contains("layer1.0.conv1") && refused.contains("INQ"), "{refused}");
             for (_, (_, values)) in
                 case.plain.iter_mut().filter(|(name, _)| name.contains(".conv") || name.contains("sample.0"))
             {
                 let mut fixed = vec![0.0; values.len()];
-                inq::fix(values, &mut fixed, 1.0, method.bits);
+                inq::fix(values, &mut fixed, 1.0, method.bits());
             }
         }
         let model = case.fold();

@@ -30,10 +30,11 @@ fn every_family_trains_alike_on_both_engines() {
 /// What the kernels made of the latents, while they trained, is what their file says.
 #[test]
 fn weights_on_the_engine_are_those_of_their_latents() {
-    for method in Method::all().filter(|method| method.name != MethodName::Inq) {
+    for method in Method::all().filter(|method| method.name() != MethodName::Inq) {
         let settings = settings(&format!(
             "arch = 'resnet8'; method = '{}'; bits = {}; batch-size = 2; max-steps = 3; lr = 0.5; init = 'normal'; limit-val = 1",
-            method.name, method.bits
+            method.name(),
+            method.bits()
         ));
         for target in targets() {
             let mut trainer = begin(&settings, &target);
@@ -48,7 +49,7 @@ fn weights_on_the_engine_are_those_of_their_latents() {
                 let got = trainer.engine().fetch_f32(layer.weight).expect("the engine runs");
                 let differ = got.iter().zip(&expected).filter(|(got, expected)| got != expected).count();
                 // A layer's mean is rounded differently, so that a ternary weight may lie between two borders.
-                let most = if method.name == MethodName::Ternary { 1 } else { 0 };
+                let most = if method.name() == MethodName::Ternary { 1 } else { 0 };
                 assert!(differ <= most, "{method} on {}: {differ} of {}", target.info().name, layer.name);
             }
         }
