@@ -19,6 +19,7 @@ fn load(method: Method) -> Result<Box<dyn Engine>, shiftnet::Error> {
         micro_batch: BATCH,
         batch: BATCH,
         hyper: Hyper { momentum: 0.9, weight_decay: 1e-4, alpha: 1e-5 },
+        label_smoothing: 0.0,
         mean: [0.5; 3],
         std: [0.25; 3],
         capabilities: target.capabilities(),

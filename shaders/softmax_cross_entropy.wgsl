@@ -1,6 +1,7 @@
 // Softmax cross-entropy of each image: loss = log(sum exp(logits)) - logits[label], whether the label is
 // among the 1 and the 5 largest logits (of equal logits the first class ranks first), and the gradient
-// dlogits = (softmax - onehot) * scale. An image without a label (>= K) counts as nothing.
+// dlogits = (softmax - target) * scale. An image without a label (>= K) counts as nothing. The target is the label, or, where
+// labels are smoothed, 1 - smoothing of it and smoothing / K of every class, and the loss the cross-entropy with that.
 // While training, also the step's row of the log: the mean loss over the batch and the hits, adding up micro-batches;
 // and the first step whose loss is not finite: from then on the update kernels change nothing, so that the
 // parameters stay those that made it.
@@ -10,6 +11,7 @@ struct Params {
     n: u32, k: u32,   // images of the micro-batch, classes
     scale: f32,       // 1 / images of the whole batch
     log: u32,         // 1: write the log
+    smoothing: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> step: Step;
@@ -35,9 +37,13 @@ fn image(n: u32) -> vec4<f32> {
         }
     }
     var sum = 0.0;
+    var below = 0.0;
     for (var k = 0u; k < params.k; k++) {
-        sum += exp(logits[first + k] - largest);
+        let value = logits[first + k] - largest;
+        sum += exp(value);
+        below += value;
     }
+    let share = params.smoothing / f32(params.k);
     let counts = label < params.k;
     let target_logit = logits[first + select(0u, label, counts)];
     var rank = 0u;
@@ -47,11 +53,16 @@ fn image(n: u32) -> vec4<f32> {
         if !(value <= target_logit) || (value == target_logit && k < label) {
             rank++;
         }
-        let onehot = select(0.0, 1.0, k == label);
-        let gradient = (exp(value - largest) / sum - onehot) * params.scale;
+        let goal = share + select(0.0, 1.0 - params.smoothing, k == label);
+        let gradient = (exp(value - largest) / sum - goal) * params.scale;
         dlogits[first + k] = select(0.0, gradient, counts);
     }
-    let loss = log(sum) + largest - target_logit;
+    // What is near to each other first: of large logits the sum would leave nothing.
+    var loss = log(sum) - (target_logit - largest);
+    // Without smoothing nothing is added: a logit of minus infinity is no 0 times infinity.
+    if params.smoothing > 0.0 {
+        loss += params.smoothing * (target_logit - largest) - share * below;
+    }
     let hits = vec2<f32>(select(0.0, 1.0, rank < 1u), select(0.0, 1.0, rank < 5u));
     return select(vec4<f32>(0.0), vec4<f32>(loss, hits, f32(winner)), counts);
 }
@@ -76,7 +87,8 @@ fn main(@builtin(local_invocation_index) local: u32) {
             row = vec4<f32>(row.xyz + history[step.slot].xyz, row.w);
         }
         history[step.slot] = row;
-        let finite = (bitcast<u32>(row.x) & 0x7f800000u) != 0x7f800000u;
+        // Not by the exponent's mask: a compiler that takes floats for finite recognizes that test, and leaves it out.
+        let finite = (bitcast<u32>(row.x) << 1u) < 0xff000000u;
         if !finite && status[0] == 0u {
             status[0] = step.step;
         }

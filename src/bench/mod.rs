@@ -82,6 +82,7 @@ fn network_with(
         micro_batch: batch,
         batch,
         hyper: Hyper { momentum: 0.9, weight_decay: 1e-4, alpha: 1e-5 },
+        label_smoothing: 0.0,
         mean: [0.5; 3],
         std: [0.25; 3],
         capabilities: target.capabilities(),

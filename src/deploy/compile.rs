@@ -136,7 +136,7 @@ impl Inference {
             log: io.log,
             status: io.status,
         };
-        let loss = softmax_cross_entropy::dispatch("loss", [n, classes], n, false, logits, tensors, dlogits)?;
+        let loss = softmax_cross_entropy::dispatch("loss", [n, classes], n, None, logits, tensors, dlogits)?;
         let Compiler { mut plan, tables, activations, .. } = compiler;
         plan.push(List::Evaluate, loss);
         let dispatches = plan.list(List::Evaluate).iter();

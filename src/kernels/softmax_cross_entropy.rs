@@ -12,6 +12,8 @@ params! {
         scale: f32,
         /// 1: write the log.
         log: u32,
+        /// Share of each label that is spread over all classes.
+        smoothing: f32,
     }
 }
 kernel! {
@@ -46,17 +48,24 @@ pub struct Tensors {
 }
 
 /// For `logits` (n, k): the `result` of each image, and `dlogits` (n, k), the gradient of the sum of losses over `batch`.
-/// While training, adds the images to row `step.slot` of the log, and sets the status at the first loss that is not finite.
+/// While training, with a share of label smoothing (Szegedy et al. 2016; PyTorch's `label_smoothing`), adds the images to row
+/// `step.slot` of the log, and sets the status at the first loss that is not finite.
 pub fn dispatch(
     label: &str,
     [n, k]: [usize; 2],
     batch: usize,
-    train: bool,
+    train: Option<f32>,
     logits: View,
     t: Tensors,
     dlogits: View,
 ) -> Result<Dispatch> {
-    let params = Params { n: n as u32, k: k as u32, scale: 1.0 / batch as f32, log: train.into() };
+    let params = Params {
+        n: n as u32,
+        k: k as u32,
+        scale: 1.0 / batch as f32,
+        log: train.is_some().into(),
+        smoothing: train.unwrap_or(0.0),
+    };
     let views = [
         (t.step, Step::LEN),
         (logits, n * k),

@@ -271,6 +271,7 @@ mod tests {
                 micro_batch: 8,
                 batch: 8,
                 hyper: Hyper { momentum: 0.9, weight_decay: 1e-4, alpha: 0.0 },
+                label_smoothing: 0.0,
                 mean: [0.5; 3],
                 std: [0.25; 3],
                 capabilities,

@@ -20,6 +20,8 @@ pub struct Options {
     /// Images of an effective batch, a multiple of `micro_batch`.
     pub batch: usize,
     pub hyper: Hyper,
+    /// Share of each label that is spread over all classes while training, as PyTorch's `CrossEntropyLoss` has it.
+    pub label_smoothing: f32,
     /// Mean and standard deviation of the input's channels, in 0..1.
     pub mean: [f32; 3],
     pub std: [f32; 3],
@@ -208,7 +210,8 @@ impl Compiler<'_> {
         let dlogits = self.plan.scratch(format!("{prefix}dlogits"), &[n, classes]);
         let Io { step, labels, result, log, status, .. } = self.io;
         let tensors = softmax_cross_entropy::Tensors { step, labels, result, log, status };
-        let batch = self.options.batch;
+        let Options { batch, label_smoothing, .. } = *self.options;
+        let train = train.then_some(label_smoothing);
         let loss =
             softmax_cross_entropy::dispatch("loss", [n, classes], batch, train, logits, tensors, dlogits)?;
         self.plan.push(list, loss);

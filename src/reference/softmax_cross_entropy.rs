@@ -3,7 +3,7 @@
 use crate::kernels::Step;
 use crate::kernels::softmax_cross_entropy::Params;
 
-/// result (N, 4) = loss, top-1, top-5, class; dlogits (N, K) = (softmax - onehot) * scale; while training, row `step.slot` of
+/// result (N, 4) = loss, top-1, top-5, class; dlogits (N, K) = (softmax - target) * scale; while training, row `step.slot` of
 /// history = loss, top-1, top-5, step, and the first of status = the first bad step.
 #[allow(clippy::too_many_arguments)]
 pub fn softmax_cross_entropy(
@@ -32,6 +32,8 @@ fn image(p: &Params, logits: &[f32], label: u32, result: &mut [f32], dlogits: &m
         dlogits.fill(0.0);
         return;
     }
+    let smoothing = f64::from(p.smoothing);
+    let share = smoothing / f64::from(p.k);
     let label = label as usize;
     let k_len = logits.len();
     let mut class = 0;
@@ -40,7 +42,8 @@ fn image(p: &Params, logits: &[f32], label: u32, result: &mut [f32], dlogits: &m
             class = k;
         }
     }
-    let exp = |k: usize| (f64::from(logits[k]) - f64::from(logits[class])).exp();
+    let below = |k: usize| f64::from(logits[k]) - f64::from(logits[class]);
+    let exp = |k: usize| below(k).exp();
     let sum: f64 = (0..k_len).map(exp).sum();
     let beats = |k: &usize| {
         let loses = logits[*k] <= logits[label];
@@ -48,10 +51,13 @@ fn image(p: &Params, logits: &[f32], label: u32, result: &mut [f32], dlogits: &m
     };
     let rank = (0..k_len).filter(beats).count();
     for (k, d) in dlogits.iter_mut().enumerate() {
-        let onehot = if k == label { 1.0 } else { 0.0 };
-        *d = ((exp(k) / sum - onehot) * f64::from(p.scale)) as f32;
+        let onehot = if k == label { 1.0 - smoothing } else { 0.0 };
+        *d = ((exp(k) / sum - onehot - share) * f64::from(p.scale)) as f32;
     }
-    let loss = sum.ln() + f64::from(logits[class]) - f64::from(logits[label]);
+    let mut loss = sum.ln() - below(label);
+    if smoothing > 0.0 {
+        loss += smoothing * below(label) - share * (0..k_len).map(below).sum::<f64>();
+    }
     let hit = |within: usize| if rank < within { 1.0 } else { 0.0 };
     result.copy_from_slice(&[loss as f32, hit(1), hit(5), class as f32]);
 }

@@ -146,6 +146,7 @@ impl Evaluator {
             micro_batch: batch,
             batch,
             hyper: Hyper { momentum: 0.0, weight_decay: 0.0, alpha: 0.0 },
+            label_smoothing: 0.0,
             mean: source.input.mean,
             std: source.input.std,
             capabilities: target.capabilities(),

@@ -106,6 +106,9 @@ settings! {
     /// Strength of the dense-weight regularizer
     #[arg(value_name = "F", allow_negative_numbers = true)]
     alpha: f32,
+    /// Train towards labels of which this share is spread over all classes [default: 0]
+    #[arg(value_name = "F", allow_negative_numbers = true)]
+    label_smoothing: f32,
     /// How the latents of s3 and denseshift begin: dense, every weight ±1, or normal
     init: InitName,
     /// Multiply the standard deviation of the latents' initial values [default: 1]
@@ -190,6 +193,7 @@ impl Flags {
             momentum: flags.momentum.unwrap_or(0.9),
             wd: flags.wd.unwrap_or(1e-4),
             alpha: flags.alpha.unwrap_or(1e-5),
+            label_smoothing: flags.label_smoothing.unwrap_or(0.0),
             init: flags.init.unwrap_or_default(),
             init_scale: flags.init_scale.unwrap_or(1.0),
             init_from: flags.init_from,
@@ -235,8 +239,11 @@ pub struct Settings {
     pub momentum: f32,
     pub wd: f32,
     pub alpha: f32,
+    /// In 0 to 1, without 1. 0 is not written, so that runs from before it was a setting can go on.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub label_smoothing: f32,
     pub init: InitName,
-    /// 1 is not written, so that runs from before it was a setting can go on.
+    /// 1 is not written either.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub init_scale: f32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -245,7 +252,7 @@ pub struct Settings {
     pub augment: Augment,
     pub shuffle: bool,
     /// 0 is not written either.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub bn_batches: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
@@ -264,8 +271,8 @@ fn is_one(value: &f32) -> bool {
     *value == 1.0
 }
 
-fn is_zero(value: &usize) -> bool {
-    *value == 0
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Settings {
@@ -322,8 +329,10 @@ impl Settings {
                 ));
             }
         }
-        if !(0.0..1.0).contains(&self.momentum) {
-            return Err(Error::setting("--momentum", self.momentum, "in 0 to 1, without 1"));
+        for (flag, value) in [("--momentum", self.momentum), ("--label-smoothing", self.label_smoothing)] {
+            if !(0.0..1.0).contains(&value) {
+                return Err(Error::setting(flag, value, "in 0 to 1, without 1"));
+            }
         }
         for (flag, value) in [("--wd", self.wd), ("--alpha", self.alpha)] {
             if !(value >= 0.0 && value.is_finite()) {

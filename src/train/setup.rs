@@ -67,6 +67,7 @@ impl Setup {
                 micro_batch: settings.micro_batch(),
                 batch: settings.batch_size,
                 hyper: settings.hyper(),
+                label_smoothing: settings.label_smoothing,
                 mean: source.input.mean,
                 std: source.input.std,
                 capabilities: target.capabilities(),

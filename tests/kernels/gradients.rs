@@ -183,6 +183,12 @@ fn linear_layer() {
 /// The forward pass makes the gradient; L is the mean of the losses over the batch.
 #[test]
 fn cross_entropy() {
+    for smoothing in [None, Some(0.0), Some(0.3)] {
+        cross_entropy_of(smoothing);
+    }
+}
+
+fn cross_entropy_of(smoothing: Option<f32>) {
     let (n, k, batch) = (3, 7, 5);
     let mut net = Net::new("cross-entropy");
     let [logits] = net.normal([&[n, k]]);
@@ -192,7 +198,7 @@ fn cross_entropy() {
         [&[0; Step::LEN][..], &[0; softmax_cross_entropy::STATUS_LEN]].map(|words| net.suite.u32s(words));
     let log = net.suite.output(&[softmax_cross_entropy::ROWS, 4]);
     let tensors = softmax_cross_entropy::Tensors { step, labels, result, log, status };
-    let loss = softmax_cross_entropy::dispatch("", [n, k], batch, false, logits, tensors, dlogits);
+    let loss = softmax_cross_entropy::dispatch("", [n, k], batch, smoothing, logits, tensors, dlogits);
     net.push(List::Forward, [loss]);
     let weight: Vec<f32> = (0..4 * n).map(|i| if i % 4 == 0 { 1.0 / batch as f32 } else { 0.0 }).collect();
     check(&net.suite, result, &weight, &[(logits, dlogits)], 0.125, 1e-5);

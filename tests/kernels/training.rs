@@ -11,12 +11,17 @@ use shiftnet::rng::Draws;
 pub fn add(suite: &mut Suite) {
     let draws = &mut draws("training");
     for (n, k) in [(1, 3), (3, 10), (100, 10), (5, 1000)] {
-        for integers in [false, true] {
-            // Of integers many are equal, which the ranks must break in the order of the classes.
-            let mut value = || if integers { draws.below(4) as f32 } else { 3.0 * draws.normal() };
-            let logits = (0..n * k).map(|_| value()).collect();
+        for logits in ["small", "integers", "large"] {
+            // Of integers many are equal, which the ranks must break in the order of the classes; large ones differ by little
+            // of their size.
+            let mut value = || match logits {
+                "integers" => draws.below(4) as f32,
+                "large" => 1e4 + 3.0 * draws.normal(),
+                _ => 3.0 * draws.normal(),
+            };
+            let values = (0..n * k).map(|_| value()).collect();
             let labels = (0..n).map(|i| if i % 3 == 1 { NO_LABEL } else { draws.below(k as u32) }).collect();
-            loss(suite, draws, &format!("{n} x {k}, integers {integers}"), [n, k], logits, labels, None);
+            loss(suite, draws, &format!("{n} x {k}, {logits}"), [n, k], values, labels, Mode::Evaluate);
         }
     }
     logs(suite, draws);
@@ -46,7 +51,8 @@ fn logs(suite: &mut Suite, draws: &mut Draws) {
         ("infinite", 66, at(12, 12, 0), 0),
     ];
     let k = 10;
-    for (name, n, at, stopped) in cases {
+    let cases = cases.iter().flat_map(|case| [(case, 0.0), (case, 0.1), (case, 0.75)]);
+    for (&(name, n, at, stopped), smoothing) in cases {
         let mut logits: Vec<f32> = (0..n * k).map(|_| draws.normal()).collect();
         let mut labels: Vec<u32> = (0..n).map(|_| draws.below(k as u32)).collect();
         if name.starts_with("NaN") {
@@ -56,29 +62,45 @@ fn logs(suite: &mut Suite, draws: &mut Draws) {
             logits[(n - 1) * k..][..2].copy_from_slice(&[3e38, -3e38]);
             labels[n - 1] = 1;
         }
-        loss(suite, draws, name, [n, k], logits, labels, Some((at, stopped)));
+        let mode = Mode::Train(at, stopped, smoothing);
+        loss(suite, draws, &format!("{name}, smoothing {smoothing}"), [n, k], logits, labels, mode);
     }
+}
+
+/// What a case of the loss is of.
+#[derive(Clone, Copy)]
+enum Mode {
+    Evaluate,
+    /// A step, where another one stopped training, and how much labels are smoothed.
+    Train(Step, u32, f32),
 }
 
 /// How far a loss in f32 may be off, and each of its gradients before the scale: exp is off by 3 + 2 |x| ULP and log by 3
 /// ULP, or by 2^-21 near 1, as WGSL has it; the sum has k roundings.
-fn loss_bounds(row: &[f32], label: usize) -> (f64, Vec<f64>) {
+fn loss_bounds(row: &[f32], label: usize, smoothing: f32) -> (f64, Vec<f64>) {
     let row: Vec<f64> = row.iter().map(|&x| f64::from(x)).collect();
     let [low, high] = row.iter().fold([f64::MAX, f64::MIN], |[low, high], &x| [low.min(x), high.max(x)]);
     let sum: f64 = row.iter().map(|x| (x - high).exp()).sum();
     let exp = EPS * (3.0 + 2.0 * (high - low).min(100.0));
     let sum_off = exp + row.len() as f64 * EPS;
     let log_off = f64::max(2f64.powi(-21), 3.0 * EPS * sum.ln());
-    let sizes = sum.ln() + high.abs() + row[label].abs();
+    let sizes = sum.ln() + high - row[label];
+    let smoothing = f64::from(smoothing);
+    let share = smoothing / row.len() as f64;
+    let below: f64 = row.iter().map(|x| high - x).sum();
+    let smoothing_off = EPS
+        * ((row.len() + 4) as f64 * share * below
+            + 4.0 * smoothing * (high - row[label])
+            + 2.0 * smoothing * sizes);
     let gradient = |(class, x): (usize, &f64)| {
         let p = (x - high).exp() / sum;
-        let onehot = if class == label { 1.0 } else { 0.0 };
-        (exp + sum_off + 3.0 * EPS) * p + 2.0 * EPS * (p + onehot)
+        let goal = share + if class == label { 1.0 - smoothing } else { 0.0 };
+        (exp + sum_off + 3.0 * EPS) * p + 2.0 * EPS * (p + goal) + EPS * share
     };
-    (sum_off + log_off + 2.0 * EPS * sizes, row.iter().enumerate().map(gradient).collect())
+    (sum_off + log_off + 2.0 * EPS * sizes + smoothing_off, row.iter().enumerate().map(gradient).collect())
 }
 
-/// Losses of `logits`; with `train`, also the log of that step, whose status was set by another or not. The loss is the only
+/// Losses of `logits`; while training, also the log. The loss is the only
 /// sum of the log that rounds: n terms, the scale and the old value.
 fn loss(
     suite: &mut Suite,
@@ -87,10 +109,13 @@ fn loss(
     [n, k]: [usize; 2],
     logits: Vec<f32>,
     labels: Vec<u32>,
-    train: Option<(Step, u32)>,
+    mode: Mode,
 ) {
     let batch = 2 * n;
-    let (at, stopped) = train.unwrap_or_default();
+    let (at, stopped, smoothing) = match mode {
+        Mode::Evaluate => (Step::default(), 0, None),
+        Mode::Train(at, stopped, smoothing) => (at, stopped, Some(smoothing)),
+    };
     let slot = at.slot as usize * 4;
     let [mut result_bounds, mut gradient_bounds] = [Vec::new(), Vec::new()];
     let [mut bad, mut bad_gradients] = [Vec::new(), Vec::new()];
@@ -106,7 +131,7 @@ fn loss(
             gradient_bounds.extend(vec![0.0; k]);
             continue;
         }
-        let (off, gradients) = loss_bounds(row, label as usize);
+        let (off, gradients) = loss_bounds(row, label as usize, smoothing.unwrap_or(0.0));
         let size = 2.0 * row.iter().fold(0.0f64, |size, &x| size.max(f64::from(x.abs())));
         if size > f64::from(f32::MAX) {
             bad.push(4 * i);
@@ -127,12 +152,11 @@ fn loss(
         + 2.0 * EPS * f64::from(suite.values(log)[slot]);
     let [step, status] = [step(suite, at), status(suite, stopped)];
     let tensors = softmax_cross_entropy::Tensors { step, labels, result, log, status };
-    let dispatch =
-        softmax_cross_entropy::dispatch("", [n, k], batch, train.is_some(), logits, tensors, dlogits);
-    let log = match (train, finite) {
-        (None, _) => Bits,
-        (Some(_), true) => Each(log_bounds),
-        (Some(_), false) => NotFinite(vec![slot], log_bounds),
+    let dispatch = softmax_cross_entropy::dispatch("", [n, k], batch, smoothing, logits, tensors, dlogits);
+    let log = match (mode, finite) {
+        (Mode::Evaluate, _) => Bits,
+        (Mode::Train(..), true) => Each(log_bounds),
+        (Mode::Train(..), false) => NotFinite(vec![slot], log_bounds),
     };
     let [result, dlogits] =
         [(bad, result_bounds), (bad_gradients, gradient_bounds)].map(|(bad, bounds)| NotFinite(bad, bounds));

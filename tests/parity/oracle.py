@@ -189,6 +189,7 @@ class Settings:
     momentum: float = 0.9
     wd: float = 1e-4
     alpha: float = 1e-5
+    label_smoothing: float = 0.0
     epochs: int = 200
     limit: int = 50_000
     seed: int = 1
@@ -271,7 +272,7 @@ def train(settings, method, start, images, labels, dtype):
         if len(images[part]) != settings.batch:
             raise SystemExit(f"step {k + 1}: {len(images[part])} images where the batch is {settings.batch}")
         x = (torch.from_numpy(images[part]).to(dtype) / 255 - mean) / std
-        loss = F.cross_entropy(model(x), torch.from_numpy(labels[part]))
+        loss = F.cross_entropy(model(x), torch.from_numpy(labels[part]), label_smoothing=settings.label_smoothing)
         penalty = sum(torch.relu(-m.weight_sparse).sum() for m in model.modules() if isinstance(m, S3Conv))
         optimizer.zero_grad()
         (loss + settings.alpha * penalty).backward()

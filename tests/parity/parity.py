@@ -34,7 +34,8 @@ def shiftnet(args, settings, method, out, extra):
                "--shortcut", settings.shortcut, "--method", method.name if method else "fp32",
                *(["--bits", method.bits] if method else []), *(["--adapter", args.adapter] if args.adapter else []),
                "--batch-size", settings.batch, "--lr", settings.lr, "--momentum", settings.momentum,
-               "--wd", settings.wd, "--alpha", settings.alpha, "--epochs", settings.epochs, "--seed", settings.seed,
+               "--wd", settings.wd, "--alpha", settings.alpha, "--label-smoothing", settings.label_smoothing,
+               "--epochs", settings.epochs, "--seed", settings.seed,
                *(["--limit", settings.limit] if settings.limit < 50_000 else []), "--limit-val", 100,
                "--augment", "none", "--shuffle", "false", "--log-every", 1, "--out", out, *extra]
     result = subprocess.run([str(c) for c in command], capture_output=True, text=True)
@@ -168,7 +169,7 @@ def main():
         sub.add_argument("--arch", default=defaults.arch)
         sub.add_argument("--shortcut", choices=("a", "b"), default=defaults.shortcut)
         for name, kind in (("steps", int), ("batch", int), ("gradient_batch", int), ("lr", float), ("epochs", int),
-                           ("limit", int), ("seed", int)):
+                           ("label_smoothing", float), ("limit", int), ("seed", int)):
             sub.add_argument(f"--{name.replace('_', '-')}", type=kind, default=getattr(defaults, name),
                              help=f"default {getattr(defaults, name)}")
         sub.add_argument("--threads", type=int, help="PyTorch's threads")

@@ -37,6 +37,7 @@ fn options(
         micro_batch: batch,
         batch,
         hyper: Hyper { momentum: 0.9, weight_decay: 0.0, alpha: 0.0 },
+        label_smoothing: 0.0,
         mean: input.mean,
         std: input.std,
         capabilities: target.capabilities(),

@@ -110,6 +110,7 @@ impl Pair {
             batch,
             // Decay and regularizer large enough to be seen.
             hyper: Hyper { momentum: 0.9, weight_decay: 1e-2, alpha: 1e-2 },
+            label_smoothing: 0.1,
             mean: [0.5; 3],
             std: [0.25; 3],
             capabilities: target.capabilities(),

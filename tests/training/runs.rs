@@ -24,6 +24,30 @@ fn both_engines_train_alike() {
     assert_relative("30 steps", &on_gpu, &on_host, 5e-2);
 }
 
+/// Labels are smoothed in training alone: the loss there moves in proportion, and the evaluation's is the plain one.
+#[test]
+fn evaluation_knows_no_smoothed_labels() {
+    let common = "arch = 'resnet8'; batch-size = 4; accumulate = 2; limit = 4; limit-val = 5; epochs = 1; lr = 1e-30; wd = 0.0";
+    for target in targets() {
+        let [plain, quarter, half] = [0.0, 0.25, 0.5].map(|smoothing| {
+            let settings = settings(&format!("{common}; label-smoothing = {smoothing:?}"));
+            let epoch = begin(&settings, &target, None).find_map(|event| match event.expect("it trains") {
+                Event::Epoch(epoch) => Some(epoch),
+                _ => None,
+            });
+            epoch.expect("one epoch")
+        });
+        let [half_off, quarter_off] = [&half, &quarter].map(|epoch| epoch.train_loss - plain.train_loss);
+        assert!(quarter_off.abs() > 1e-3, "{quarter_off} on {}", target.info());
+        assert!(
+            (half_off - 2.0 * quarter_off).abs() < 1e-5,
+            "{half_off}, {quarter_off} on {}",
+            target.info()
+        );
+        assert_eq!((plain.val_loss, plain.val_loss), (quarter.val_loss, half.val_loss), "{}", target.info());
+    }
+}
+
 /// How a run is stopped.
 #[derive(Clone, Copy, Debug)]
 enum Stop {

@@ -38,6 +38,7 @@ fn plan(arch: &str, method: Method, batch: usize) -> Network {
         micro_batch: batch,
         batch,
         hyper: Hyper { momentum: 0.9, weight_decay: 1e-4, alpha: 1e-5 },
+        label_smoothing: 0.0,
         mean: [0.485, 0.456, 0.406],
         std: [0.229, 0.224, 0.225],
         capabilities: Capabilities {
