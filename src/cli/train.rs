@@ -370,9 +370,9 @@ pub(super) fn drive(
     let began = std::time::Instant::now();
     let stop = trainer.interrupt();
     interrupt::ends(stop.clone());
-    let first = trainer.progress().step;
+    let (first, epoch) = (trainer.progress().step, trainer.progress().epoch);
     let board = show.tensorboard || run.tensorboard().is_dir();
-    let mut board = board.then(|| TensorBoard::open(run, first)).transpose()?;
+    let mut board = board.then(|| TensorBoard::open(run, first, epoch)).transpose()?;
     let quiet = show.quiet || show.json;
     let steps = [first, trainer.last_step()];
     let mut progress = Progress::new(steps, trainer.steps_per_epoch(), trainer.settings(), quiet);

@@ -41,7 +41,9 @@ pub fn measure(target: &Target, plan: &Plan) -> Result<(Chosen, Vec<String>)> {
     let mut notes = Vec::new();
     let fresh = Measured { adapter: target.info().to_string(), shaders: shaders(), chosen: Chosen::new() };
     let directory = cache::directory();
-    let file = format!("variants-{:08x}.json", target.info().hash());
+    // With checks other variants may be the fastest.
+    let checked = if target.is_checked() { "-checked" } else { "" };
+    let file = format!("variants-{:08x}{checked}.json", target.info().hash());
     let kept = directory.as_ref().and_then(|directory| cache::read(directory, &file));
     let mut measured = match kept.map(|bytes| parse(&bytes, &fresh)) {
         Some(Ok(kept)) => kept,

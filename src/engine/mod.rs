@@ -152,6 +152,10 @@ impl Target {
         self
     }
 
+    pub fn is_checked(&self) -> bool {
+        self.shaders.checked
+    }
+
     /// Whether shaders that can have their parameters as constants have them; the default depends on the adapter.
     pub fn specialized(mut self, specialized: bool) -> Target {
         self.shaders.specialize = Some(specialized);

@@ -49,7 +49,7 @@ impl Family for DeepShiftPs {
     }
 
     fn adopt(&self, weight: f32) -> Option<Vec<f32>> {
-        let sign = if weight >= 0.0 { 1.0 } else { -1.0 };
+        let sign = if weight == 0.0 { 0.0 } else { weight.signum() };
         Some(vec![sign, weight.abs().log2().max(-(self.lowest as f32))])
     }
 

@@ -111,8 +111,8 @@ impl Family for Inq {
         }
     }
 
-    fn is_final(&self, epoch: u64, epochs: u64) -> bool {
-        share(epoch, epochs) == 1.0
+    fn is_final(&self, latents: &[f32]) -> bool {
+        latents[1] > 0.0
     }
 
     fn alphabet(&self) -> Option<Alphabet> {

@@ -134,8 +134,8 @@ pub trait Family: Send + Sync {
     /// Changes the planes of a layer's latents at the beginning of `epoch` of `epochs`. Once done, doing it again changes nothing.
     fn begin_epoch(&self, _planes: &mut [Vec<f32>], _epoch: u64, _epochs: u64) {}
 
-    /// Whether all weights are discrete in `epoch` of `epochs`.
-    fn is_final(&self, _epoch: u64, _epochs: u64) -> bool {
+    /// Whether a weight with these latents is as it will stay: of the alphabet, where the host makes it so between epochs.
+    fn is_final(&self, _latents: &[f32]) -> bool {
         true
     }
 
@@ -159,6 +159,16 @@ pub fn weights(family: &dyn Family, planes: &[&[f32]]) -> Vec<f32> {
         family.weight(&latents, scale)
     };
     (0..planes[0].len()).map(weight).collect()
+}
+
+/// Of each weight of a layer, whether it is final, from the planes of its latents.
+pub fn are_final(family: &dyn Family, planes: &[&[f32]]) -> Vec<bool> {
+    let mut latents = vec![0.0; planes.len()];
+    let is_final = |i: usize| {
+        latents.iter_mut().zip(planes).for_each(|(latent, plane)| *latent = plane[i]);
+        family.is_final(&latents)
+    };
+    (0..planes[0].len()).map(is_final).collect()
 }
 
 impl Method {

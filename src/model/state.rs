@@ -157,6 +157,18 @@ pub fn confine(network: &Network, tensors: &mut Tensors) {
     });
 }
 
+/// Whether all weights of `tensors`, all of which are there, are as they will stay: INQ's once they are fixed, others at once.
+pub fn is_final(network: &Network, tensors: &Tensors) -> bool {
+    let family = network.options.method.family();
+    let suffixes = family.latents();
+    !family.has_schedule()
+        || network.store.family_layers.iter().all(|layer| {
+            let latent = |suffix: &String| tensors[&format!("{}.{suffix}", layer.name)].1.as_slice();
+            let planes: Vec<&[f32]> = suffixes.iter().map(latent).collect();
+            method::are_final(family.as_ref(), &planes).into_iter().all(|is_final| is_final)
+        })
+}
+
 /// Changes the latents of `tensors`, all of which are there, layer by layer: their planes in the order on disk.
 pub fn for_layers(network: &Network, tensors: &mut Tensors, change: impl Fn(&mut [Vec<f32>])) {
     let suffixes = network.options.method.family().latents();

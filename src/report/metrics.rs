@@ -74,6 +74,9 @@ pub struct Weights {
     pub sparsity: f64,
     /// How many weights are ±1, ±2, ±4 ... times the smallest power of two; empty for full precision.
     pub shift_histogram: Vec<u64>,
+    /// Share of the weights that are not 0 and not yet discrete.
+    #[serde(default)]
+    pub real: f64,
     /// How the weights moved; older runs have not logged it.
     #[serde(flatten)]
     pub movement: Option<Movement>,
@@ -110,10 +113,10 @@ fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
 }
 
 impl Weights {
-    /// Shares of the weights that are 0, ±1, ±2, ±4 ...; their sum is 1.
+    /// Shares of the weights that are 0, ±1, ±2, ±4 ...; with those that are not yet discrete, their sum is 1.
     pub fn shares(&self) -> Vec<f64> {
         let nonzero = self.shift_histogram.iter().sum::<u64>().max(1) as f64;
-        let share = |&count: &u64| (1.0 - self.sparsity) * count as f64 / nonzero;
+        let share = |&count: &u64| (1.0 - self.sparsity - self.real) * count as f64 / nonzero;
         std::iter::once(self.sparsity).chain(self.shift_histogram.iter().map(share)).collect()
     }
 }

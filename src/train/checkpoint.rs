@@ -33,8 +33,11 @@ pub struct Progress {
     /// The best `val_top1` of the epochs so far, in percent.
     pub best: Option<f64>,
     /// Images of the running epoch that could not be read, and that others took the places of.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "super::is_default")]
     pub corrupt_images: u64,
+    /// How many training images there are; 0 in checkpoints from before it was kept.
+    #[serde(default)]
+    pub training_images: u64,
     /// The seed: with step and epoch, the whole state of the counter-based generator.
     pub seed: u64,
     /// The settings that equal runs share.
@@ -42,11 +45,6 @@ pub struct Progress {
     /// What the network is fed, where the dataset's name does not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<Input>,
-}
-
-/// Whether nothing was counted.
-pub(super) fn is_zero(count: &u64) -> bool {
-    *count == 0
 }
 
 impl Progress {
@@ -62,7 +60,7 @@ const REMEDY: &str = "Use another checkpoint of the run (best.safetensors or las
 /// The bytes of a checkpoint.
 ///
 /// # Errors
-/// What safetensors says.
+/// [`Error::Usage`] where safetensors refuses them.
 pub fn encode(tensors: &Tensors, progress: &Progress) -> Result<Vec<u8>> {
     let views = tensors.iter().map(|(name, (shape, values))| {
         let bytes = bytemuck::cast_slice(values);
@@ -70,7 +68,8 @@ pub fn encode(tensors: &Tensors, progress: &Progress) -> Result<Vec<u8>> {
         (name.clone(), view)
     });
     let json = serde_json::to_value(progress).expect("plain data");
-    container::encode(KIND, &views.collect(), json).map_err(|e| Error::Gpu(format!("checkpoint: {e}")))
+    container::encode(KIND, &views.collect(), json)
+        .map_err(|e| Error::Usage(format!("the checkpoint cannot be written: {e}")))
 }
 
 /// Reads a checkpoint.

@@ -4,7 +4,7 @@ use super::events::{Layer, Weights};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::kernels::latent_update::COUNTERS;
-use crate::method::Family;
+use crate::method::{self, Family};
 use crate::model::Network;
 use crate::plan::{Elem, List, Role};
 use std::collections::BTreeMap;
@@ -33,16 +33,31 @@ pub fn weights(family: &dyn Family, sample: &Sample, now: u64, steps: u64) -> We
     let mut since: Vec<u64> = flipped.map(|&step| now.saturating_sub(step as u64)).collect();
     since.sort_unstable();
     let quartiles = (!since.is_empty()).then(|| [1, 2, 3].map(|i| since[since.len() * i / 4]));
+    let (finished, real) = finished(family, sample);
     Weights {
         sign_flip_rate: rate(changes[0]),
         sparsity: weights.iter().filter(|w| **w == 0.0).count() as f64 / len,
-        shift_histogram: histogram(family, weights),
+        shift_histogram: histogram(family, &finished),
+        real: real.iter().filter(|w| **w != 0.0).count() as f64 / len,
         zero_change_rate: rate(changes[1]),
         shift_change_rate: rate(changes[2]),
         steps_since_flip: quartiles,
         never_flipped: last_flip.iter().filter(|step| **step == 0.0).count() as f64 / len,
         gradient_norms: gradient_norms(family, sample),
     }
+}
+
+/// The weights of `sample` that are final, and those that are not yet.
+fn finished(family: &dyn Family, sample: &Sample) -> (Vec<f32>, Vec<f32>) {
+    if !family.has_schedule() {
+        return (sample.weights.clone(), vec![]);
+    }
+    let planes: Vec<&[f32]> = sample.latents.iter().map(Vec::as_slice).collect();
+    let (mut last, mut real) = (vec![], vec![]);
+    for (&weight, is_final) in sample.weights.iter().zip(method::are_final(family, &planes)) {
+        if is_final { last.push(weight) } else { real.push(weight) }
+    }
+    (last, real)
 }
 
 /// How many of a layer's weights are ±1, ±2, ±4 ... times its smallest power of two.
@@ -82,8 +97,10 @@ pub fn total(layers: &[Layer], samples: &[Sample], now: u64, steps: u64) -> Opti
         all.changes.iter_mut().zip(sample.changes).for_each(|(all, own)| *all += own);
     }
     let mut shift_histogram = vec![0; first.shift_histogram.len()];
+    let mut real = 0.0;
     let mut gradient_norms = BTreeMap::<String, f64>::new();
-    for Layer { weights, .. } in layers {
+    for (Layer { weights, .. }, sample) in layers.iter().zip(samples) {
+        real += weights.real * sample.weights.len() as f64 / all.weights.len().max(1) as f64;
         shift_histogram.iter_mut().zip(&weights.shift_histogram).for_each(|(sum, n)| *sum += n);
         for (name, norm) in &weights.gradient_norms {
             let all = gradient_norms.entry(name.clone()).or_default();
@@ -91,7 +108,7 @@ pub fn total(layers: &[Layer], samples: &[Sample], now: u64, steps: u64) -> Opti
         }
     }
     let plain = weights(&crate::method::fp32::Fp32, &all, now, steps);
-    Some(Weights { shift_histogram, gradient_norms, ..plain })
+    Some(Weights { shift_histogram, real, gradient_norms, ..plain })
 }
 
 /// Runs the forward list dispatch by dispatch and names the first tensor that is not finite. The inputs of
@@ -157,6 +174,23 @@ mod tests {
         assert!((all.sparsity - 0.4).abs() < 1e-12 && (all.sign_flip_rate - 0.08).abs() < 1e-12);
         assert_eq!((all.shift_histogram, all.never_flipped), (vec![3, 2, 1], 0.5));
         assert!((all.gradient_norms["weight_sparse"] - 20.0 * 2f64.sqrt()).abs() < 1e-9);
+    }
+
+    /// Weights that are still real move no level, however large, and are counted apart.
+    #[test]
+    fn weights_that_are_not_fixed_are_no_powers_of_two() {
+        let sample = Sample {
+            weights: vec![8.0, 0.5, -0.25, 0.0, 0.3, 0.5, 0.25, 0.5],
+            last_flip: vec![0.0; 8],
+            latents: vec![vec![], vec![0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 0.0]],
+            ..Sample::default()
+        };
+        let sample = Sample { latents: vec![sample.weights.clone(), sample.latents[1].clone()], ..sample };
+        let w = weights(&crate::method::inq::Inq { bits: 3 }, &sample, 1, 1);
+        assert_eq!((w.shift_histogram.clone(), w.sparsity, w.real), (vec![2, 2], 0.125, 0.375));
+        let layers = [1, 2].map(|_| Layer { name: String::new(), weights: w.clone() });
+        let all = total(&layers, &[sample.clone(), sample], 1, 1).expect("two layers");
+        assert_eq!((all.shift_histogram, all.sparsity, all.real), (vec![4, 4], 0.125, 0.375));
     }
 
     /// Powers of two below 1 count from the smallest.

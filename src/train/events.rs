@@ -57,7 +57,7 @@ pub struct Epoch {
     pub val_top5: f64,
     pub images_per_s: f64,
     /// Training images that could not be read, and that others took the places of.
-    #[serde(skip_serializing_if = "super::checkpoint::is_zero")]
+    #[serde(skip_serializing_if = "super::is_default")]
     pub corrupt_images: u64,
     /// Of all the family's weights together.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
@@ -77,6 +77,9 @@ pub struct Weights {
     pub sparsity: f64,
     /// Nonzero weights by shift: how many are ±1, ±2, ±4 ... times the smallest power of two. Empty for full precision.
     pub shift_histogram: Vec<u64>,
+    /// Share of the weights that are not 0 and not yet discrete: INQ's, until its last share is fixed.
+    #[serde(skip_serializing_if = "super::is_default")]
+    pub real: f64,
     /// Weights that went to or from 0 at a step, summed over the epoch, over weights x steps.
     pub zero_change_rate: f64,
     /// Nonzero weights whose magnitude changed at a step, likewise.

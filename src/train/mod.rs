@@ -14,6 +14,11 @@ pub mod trainer;
 #[cfg(test)]
 mod trainer_tests;
 
+/// Whether a value says nothing that its absence would not say.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 pub use events::Event;
 pub use run_dir::RunDir;
 pub use settings::{Flags, Settings};

@@ -71,7 +71,7 @@ impl RunDir {
 
     /// Whether a run is in the directory.
     pub fn holds_a_run(&self) -> bool {
-        [self.config_path(), self.metrics(), self.last()].iter().any(|path| path.exists())
+        [self.config_path(), self.metrics(), self.last(), self.best()].iter().any(|path| path.exists())
     }
 
     /// Begins a run: creates the directory and writes its configuration. An older run's files go only with
@@ -159,20 +159,20 @@ impl RunDir {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(e) => return Err(Error::io("read", path, e)),
         };
-        let keep = |line: &&[u8]| {
-            let Ok(line) = serde_json::from_slice::<serde_json::Value>(line) else { return false };
-            let cut_short = line["event"] == "epoch" && line["epoch"].as_u64().is_some_and(|e| e >= epoch);
-            line["step"].as_u64().is_some_and(|s| s <= step) && !cut_short
-        };
-        let kept: Vec<u8> = text
-            .split_inclusive(|&b| b == b'\n')
-            .filter(|line| line.ends_with(b"\n"))
-            .filter(keep)
-            .flatten()
-            .copied()
-            .collect();
+        let kept: Vec<u8> = lines_until(&text, step, epoch).flatten().copied().collect();
         if kept != text { files::write(&path, &kept) } else { Ok(()) }
     }
+}
+
+/// The whole lines of `metrics` that a run which goes on after `step`, within or before `epoch`, keeps: see
+/// [`RunDir::cut_metrics`].
+pub fn lines_until(metrics: &[u8], step: u64, epoch: u64) -> impl Iterator<Item = &[u8]> {
+    let keep = move |line: &&[u8]| {
+        let Ok(line) = serde_json::from_slice::<serde_json::Value>(line) else { return false };
+        let cut_short = line["event"] == "epoch" && line["epoch"].as_u64().is_some_and(|e| e >= epoch);
+        line["step"].as_u64().is_some_and(|s| s <= step) && !cut_short
+    };
+    metrics.split_inclusive(|&b| b == b'\n').filter(|line| line.ends_with(b"\n")).filter(keep)
 }
 
 /// The file that a command means by `path`: a run's best (or, with `last`, its last) checkpoint, or the file.

@@ -114,8 +114,8 @@ settings! {
     /// Multiply the standard deviation of the latents' initial values [default: 1]
     #[arg(value_name = "F", allow_negative_numbers = true)]
     init_scale: f32,
-    /// Begin from these weights
-    #[arg(value_name = "FILE")]
+    /// Begin from these weights: a file, or a run's best
+    #[arg(value_name = "RUN|FILE")]
     init_from: PathBuf,
     /// Of the initial weights, the order of images, their augmentation, and the synthetic images
     #[arg(value_name = "N")]
@@ -223,7 +223,7 @@ pub struct Settings {
     pub data: Option<PathBuf>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_size: Option<usize>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default)]
     pub strict: bool,
     pub arch: Arch,
     pub shortcut: Shortcut,
@@ -239,20 +239,18 @@ pub struct Settings {
     pub momentum: f32,
     pub wd: f32,
     pub alpha: f32,
-    /// In 0 to 1, without 1. 0 is not written, so that runs from before it was a setting can go on.
-    #[serde(default, skip_serializing_if = "is_default")]
+    /// In 0 to 1, without 1.
+    #[serde(default)]
     pub label_smoothing: f32,
     pub init: InitName,
-    /// 1 is not written either.
-    #[serde(default = "one", skip_serializing_if = "is_one")]
+    #[serde(default = "one")]
     pub init_scale: f32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init_from: Option<PathBuf>,
     pub seed: u64,
     pub augment: Augment,
     pub shuffle: bool,
-    /// 0 is not written either.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub bn_batches: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
@@ -269,10 +267,6 @@ fn one() -> f32 {
 
 fn is_one(value: &f32) -> bool {
     *value == 1.0
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 impl Settings {
@@ -369,10 +363,19 @@ impl Settings {
         self.batch_size / self.accumulate
     }
 
-    /// The settings that equal runs share: no paths, and not what only says how far or how often.
+    /// The settings that equal runs share: no paths, and not what only says how far or how often. Settings that there were not
+    /// always are left out where they change nothing, so that runs from before can go on.
     pub fn identity(&self) -> serde_json::Value {
         let mut value = serde_json::to_value(self).expect("settings are plain data");
         if let Some(map) = value.as_object_mut() {
+            let later = [
+                ("init-scale", is_one(&self.init_scale)),
+                ("label-smoothing", self.label_smoothing == 0.0),
+                ("bn-batches", self.bn_batches == 0),
+            ];
+            for (key, _) in later.iter().filter(|(_, unused)| *unused) {
+                map.remove(*key);
+            }
             for key in ["data", "strict", "init-from", "max-steps", "log-every", "checkpoint-every"] {
                 map.remove(key);
             }

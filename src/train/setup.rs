@@ -1,7 +1,7 @@
 //! From settings to a plan, and from there to a trainer: everything before the first step.
 
 use super::checkpoint::{self, Progress};
-use super::run_dir::{Config, RunDir};
+use super::run_dir::{self, Config, RunDir};
 use super::settings::{Augment, Settings};
 use super::trainer::{Trainer, Work};
 use crate::data::{self, Dataset, DatasetName, Need, Source};
@@ -126,6 +126,7 @@ impl Setup {
             seed: self.settings.seed,
             settings: self.settings.identity(),
             input: self.input(),
+            training_images: self.train.len() as u64,
             ..Progress::default()
         };
         let layers = self.network.store.family_layers.len();
@@ -168,6 +169,13 @@ impl Setup {
             let problem = "was trained on other classes than the dataset has now";
             return Err(Error::checkpoint(path, problem, "Restore the dataset, or name it with --data"));
         }
+        let images = self.train.len() as u64;
+        if ![0, images].contains(&progress.training_images) {
+            let problem =
+                format!("was trained on {} images, and now there are {images}", progress.training_images);
+            return Err(Error::checkpoint(path, problem, "Restore the dataset, or name it with --data"));
+        }
+        progress.training_images = images;
         progress.settings = self.settings.identity();
         self.start(Some(run), &tensors, progress, true)
     }
@@ -186,9 +194,12 @@ impl Setup {
     }
 
     fn initial_from(&self, path: &Path) -> Result<Tensors> {
+        let path = &run_dir::weights_file(path, false);
         let (mut tensors, _) = checkpoint::read_weights(path)?;
         let method = weights::method_of(&tensors);
-        if !method.is_discrete() || method.name != self.settings.method {
+        // What a schedule has fixed is a trained network's plain weights to begin from.
+        let goes_on = method.name == self.settings.method && !method.family().has_schedule();
+        if !method.is_discrete() || !goes_on {
             let plain =
                 weights::discretize(tensors).map_err(|problem| Error::checkpoint(path, problem, REMEDY))?;
             tensors = state::adopted(&self.network, plain);
@@ -254,6 +265,25 @@ mod tests {
             event.expect("it runs");
         }
         checkpoint::read(&run.last()).expect("a checkpoint").0
+    }
+
+    /// The order of images follows from their number, so that a resume with another one would be another run.
+    #[test]
+    fn a_resume_wants_as_many_images() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let run = RunDir::new(directory.path());
+        let flags = "arch = 'resnet8'\nbatch-size = 2\nlimit-val = 1\nepochs = 2\nmax-steps = ";
+        let setup = |steps: u64, images: usize| {
+            let flags = toml::from_str::<Flags>(&format!("{flags}{steps}")).expect("valid TOML");
+            let mut setup =
+                Setup::new(flags.resolve().expect("legal"), Target::host()).expect("built-in images");
+            setup.train = data::first(&setup.train, Some(images));
+            setup
+        };
+        setup(3, 8).resume(run.clone()).expect("a new run").for_each(|event| drop(event.expect("it runs")));
+        let refused = setup(4, 4).resume(run.clone()).err().expect("fewer images").to_string();
+        assert!(refused.contains("was trained on 8 images, and now there are 4"), "{refused}");
+        setup(4, 8).resume(run).expect("as many").for_each(|event| drop(event.expect("it runs")));
     }
 
     #[test]

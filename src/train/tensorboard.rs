@@ -5,7 +5,7 @@
 //! writes a file of its own, which begins by telling TensorBoard to forget the steps that a resume does again.
 
 use super::events::Event;
-use super::run_dir::RunDir;
+use super::run_dir::{self, RunDir};
 use crate::error::{Error, Result};
 use crc::{CRC_32_ISCSI, Crc};
 use prost::Message;
@@ -22,12 +22,13 @@ pub struct TensorBoard {
 }
 
 impl TensorBoard {
-    /// Opens a new file for a run that goes on after `step`; 0 for a new one. What the run's metrics have up to there and no
-    /// older file has (one that a kill cut short, or all of it, where the run began without TensorBoard) is written first.
+    /// Opens a new file for a run that goes on after `step` of `epoch`; 0 and 0 for a new one. What the run's metrics have up to
+    /// there and no older file has (one that a kill cut short, or all of it, where the run began without TensorBoard) is written
+    /// first. So is the last step, which is forgotten with what older files may have of an epoch that a stop cut short there.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn open(run: &RunDir, step: u64) -> Result<TensorBoard> {
+    pub fn open(run: &RunDir, step: u64, epoch: u64) -> Result<TensorBoard> {
         let directory = run.tensorboard();
         std::fs::create_dir_all(&directory).map_err(|e| Error::io("create", &directory, e))?;
         let older = event_files(&directory)?;
@@ -36,17 +37,18 @@ impl TensorBoard {
         let mut board = TensorBoard { path, file };
         board.append(proto::What::FileVersion("brain.Event:2".into()), 0)?;
         let start = proto::SessionLog { status: proto::START };
-        board.append(proto::What::SessionLog(start), step as i64 + 1)?;
+        let forgotten = step.max(1) as i64;
+        board.append(proto::What::SessionLog(start), forgotten)?;
         let mut known = BTreeSet::new();
         for path in older {
             let bytes = std::fs::read(&path).map_err(|e| Error::io("read", &path, e))?;
             replay(&bytes, &mut known);
         }
+        known.retain(|(_, at)| *at < forgotten);
         // A run of which nothing is logged has no metrics.
         let metrics = std::fs::read(run.metrics()).unwrap_or_default();
-        for line in metrics.split(|&b| b == b'\n') {
-            let Ok(line) = serde_json::from_slice::<serde_json::Value>(line) else { continue };
-            if line["step"].as_u64().is_some_and(|at| at <= step) {
+        for line in run_dir::lines_until(&metrics, step, epoch) {
+            if let Ok(line) = serde_json::from_slice(line) {
                 board.scalars(&line, |tag, at| !known.contains(&(tag.to_string(), at)))?;
             }
         }

@@ -282,24 +282,25 @@ impl Trainer {
         Ok(())
     }
 
-    /// Turns the rows of the log up to `step` into events.
-    fn absorb(&mut self, bytes: &[u8], step: u64, speed: [f64; 2]) -> Result<()> {
+    /// Turns the rows of the log up to step `last` into events.
+    fn absorb(&mut self, bytes: &[u8], last: u64, speed: [f64; 2]) -> Result<()> {
         let rows: Vec<[f32; 4]> = bytemuck::pod_collect_to_vec(bytes);
         let lr = self.lr();
         let [images_per_s, data_wait_s] = speed;
-        while self.read < step {
+        while self.read < last {
             let [loss, top1, _, at] = rows[((self.read + 1) % softmax_cross_entropy::ROWS as u64) as usize];
+            let (epoch, step) = (self.progress.epoch, self.read + 1);
+            let mut line = events::Step { epoch, step, loss, lr, images_per_s, data_wait_s, logged: true };
             if !loss.is_finite() {
-                return Err(self.not_finite(self.read + 1, loss));
+                self.emit(Event::Step(line))?;
+                return Err(self.not_finite(step, loss));
             }
-            self.read += 1;
+            self.read = step;
             self.loss = loss;
-            debug_assert_eq!(at, self.read as f32, "a row of the log was overwritten before it was read");
+            debug_assert_eq!(at, step as f32, "a row of the log was overwritten before it was read");
             self.progress.loss_sum += f64::from(loss);
             self.progress.top1_sum += f64::from(top1);
-            let logged = self.read.is_multiple_of(self.work.settings.log_every);
-            let (epoch, step) = (self.progress.epoch, self.read);
-            let line = events::Step { epoch, step, loss, lr, images_per_s, data_wait_s, logged };
+            line.logged = step.is_multiple_of(self.work.settings.log_every);
             self.emit(Event::Step(line))?;
         }
         Ok(())
@@ -467,6 +468,10 @@ impl Iterator for Trainer {
             }
             if let Err(error) = self.advance() {
                 self.ended = true;
+                // The losses of the steps before are still written, where the device can tell them.
+                if !matches!(error, Error::NonFinite { .. } | Error::Gpu(_)) {
+                    let _ = self.flush();
+                }
                 let error = self.with_checkpoint(error);
                 self.events.push_back(Err(error));
             }

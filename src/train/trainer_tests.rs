@@ -4,8 +4,9 @@ use super::checkpoint::Progress;
 use super::events::{self, Event};
 use super::trainer::{Trainer, Work};
 use super::{Flags, Setup};
+use crate::data::Dataset;
 use crate::engine::{Engine, Read, Span, Target, host::HostEngine};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::AdapterInfo;
 use crate::model::state;
 use crate::plan::{List, Plan, View};
@@ -57,11 +58,27 @@ impl Engine for Late {
     }
 }
 
-/// Two reads of the log that arrive together share their time: neither gives a rate out of this world.
-#[test]
-fn late_reads_lose_no_step_and_share_their_time() {
-    let flags =
-        "arch = 'resnet8'\nbatch-size = 1\nlimit = 36\nlimit-val = 1\nepochs = 1\nlr = 0.01\nlog-every = 4";
+/// Images of which one cannot be read, nor any other in its place.
+struct Torn {
+    inner: Arc<dyn Dataset>,
+    at: usize,
+}
+
+impl Dataset for Torn {
+    fn len(&self) -> usize {
+        self.inner.len()
+    }
+
+    fn read(&self, index: usize, pixels: &mut [u8]) -> Result<u32> {
+        match index == self.at {
+            true => Err(Error::Usage("torn".into())),
+            false => self.inner.read(index, pixels),
+        }
+    }
+}
+
+/// A trainer of a small run, by `flags`, on an engine that lags behind.
+fn late(flags: &str, train: impl FnOnce(Arc<dyn Dataset>) -> Arc<dyn Dataset>) -> Trainer {
     let settings = toml::from_str::<Flags>(flags).expect("valid TOML").resolve();
     let setup = Setup::new(settings.expect("legal"), Target::host()).expect("built-in images");
     let tensors = state::initial(&setup.network, setup.settings.init, 0);
@@ -77,12 +94,36 @@ fn late_reads_lose_no_step_and_share_their_time() {
         augment: true,
         image_bytes: setup.source.input.image_bytes(),
         settings: setup.settings,
-        train: setup.train,
+        train: train(setup.train),
         test: setup.test,
         network: setup.network,
     };
-    let events = Trainer::new(work, Box::new(engine), None, progress, false);
-    let steps: Vec<events::Step> = events
+    Trainer::new(work, Box::new(engine), None, progress, false)
+}
+
+/// An error of the data leaves no step untold that ran before it.
+#[test]
+fn steps_before_an_error_are_told() {
+    let flags = "arch = 'resnet8'\nbatch-size = 1\nlimit = 9\nlimit-val = 1\nepochs = 1\nshuffle = false";
+    let events: Vec<_> = late(flags, |inner| Arc::new(Torn { inner, at: 7 })).collect();
+    let [steps @ .., error] = &events[..] else { panic!("no events") };
+    let steps: Vec<u64> = steps
+        .iter()
+        .map(|event| match event {
+            Ok(Event::Step(step)) => step.step,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(steps, [1, 2, 3, 4, 5, 6, 7]);
+    assert!(matches!(error, Err(Error::Usage(problem)) if problem == "torn"));
+}
+
+/// Two reads of the log that arrive together share their time: neither gives a rate out of this world.
+#[test]
+fn late_reads_lose_no_step_and_share_their_time() {
+    let flags =
+        "arch = 'resnet8'\nbatch-size = 1\nlimit = 36\nlimit-val = 1\nepochs = 1\nlr = 0.01\nlog-every = 4";
+    let steps: Vec<events::Step> = late(flags, |train| train)
         .filter_map(|event| match event.expect("it runs") {
             Event::Step(step) => Some(step),
             _ => None,

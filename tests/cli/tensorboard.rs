@@ -202,6 +202,17 @@ fn after_a_resume() {
     assert!(!board.exists(), "the old run's are gone, and the new one was not asked for any");
 }
 
+/// What a stop within an epoch has told of that epoch is not shown beside what the whole of it tells.
+#[test]
+fn an_epoch_that_was_cut_short_shows_once() {
+    let directory = temporary();
+    let run = directory.path().join("run");
+    succeed(&small(&run, &["--max-steps", "1", "--tensorboard", "--quiet"]));
+    assert!(shown(&run.join("tensorboard")).contains_key(&("val/top1".into(), 1)));
+    succeed(&["train", "--resume", text(&run), "--max-steps", "4", "--quiet"]);
+    assert_complete(&run);
+}
+
 /// The reader notices any broken byte.
 #[test]
 fn broken_bytes_are_noticed() {

@@ -113,6 +113,14 @@ fn inq_fixes_share_after_share() {
         let bytes = |run: &RunDir| std::fs::read(run.last()).expect("a checkpoint");
         assert!(bytes(&stopped) == bytes(&at_once), "on {}", target.info().name);
 
+        // What goes on after its end has nothing left to fix, so that its next epoch can be the best, where none is yet.
+        let (tensors, mut progress) = checkpoint::read(&at_once.last()).expect("whole");
+        progress.best = None;
+        let unknown = checkpoint::encode(&tensors, &progress).expect("it was one");
+        std::fs::write(at_once.last(), unknown).expect("a small file");
+        let longer = Settings { epochs: 8, max_steps: Some(10), ..whole.clone() };
+        assert_eq!(train(&longer, &target, &at_once), [true]);
+
         let trained = Trained::read(&at_once.best(), Stated::default()).expect("it has a best");
         assert_eq!(trained.method, Method::new(MethodName::Inq, 3).expect("legal"));
         let alphabet = trained.method.family().alphabet().expect("discrete");
@@ -148,6 +156,37 @@ fn families_adopt_plain_weights() {
         let signs = first.iter().zip(weights).all(|(latent, weight)| (*latent >= 0.0) == (*weight >= 0.0));
         assert!(signs && first.len() == weights.len(), "{method}");
     }
+    // A 0 stays one where the family has it; and what INQ has fixed is free again, at other bits.
+    let lines = |method: &str, bits: u32, from: &RunDir| {
+        let from = from.last().display().to_string();
+        format!(
+            "arch = 'resnet8'; method = '{method}'; bits = {bits}; batch-size = 2; max-steps = 0; limit-val = 1; init-from = {from:?}"
+        )
+    };
+    let made = |name: &str, method: &str, bits: u32, from: &RunDir| {
+        let run = RunDir::new(directory.path().join(name));
+        std::fs::create_dir(&run.path).expect("a new directory");
+        let setup = Setup::new(settings(&lines(method, bits, from)), Target::host()).expect("legal settings");
+        let trainer = setup.begin(Some(run.clone())).expect("a small network");
+        trainer.for_each(|event| drop(event.expect("it goes well")));
+        run
+    };
+    let ternary = made("ternary", "ternary", 2, &run);
+    let zeros = |run: &RunDir| {
+        let trained = Trained::read(&run.last(), Stated::default()).expect("a checkpoint");
+        let (_, weights) = &trained.tensors["layer2.0.conv1.weight"];
+        weights.iter().map(|w| *w == 0.0).collect::<Vec<_>>()
+    };
+    assert!(zeros(&ternary).contains(&true));
+    assert_eq!(zeros(&made("ps", "deepshift-ps", 2, &ternary)), zeros(&ternary));
+    let steps = lines("inq", 3, &run).replace("max-steps = 0", "epochs = 4; limit = 2; lr = 0.05");
+    let three = RunDir::new(directory.path().join("three"));
+    std::fs::create_dir(&three.path).expect("a new directory");
+    let setup = Setup::new(settings(&steps), Target::host()).expect("legal settings");
+    let trainer = setup.begin(Some(three.clone())).expect("a small network");
+    trainer.for_each(|event| drop(event.expect("it goes well")));
+    assert_eq!(fixed(&latents(&three.last())), 1.0);
+    assert_eq!(fixed(&latents(&made("five", "inq", 5, &three).last())), 0.0);
     // S³'s latents do not follow from a weight.
     let lines = format!("arch = 'resnet8'; batch-size = 2; init-from = {from:?}");
     let setup = Setup::new(settings(&lines), Target::host()).expect("legal settings");

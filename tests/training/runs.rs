@@ -183,10 +183,26 @@ fn parameters(trainer: &mut Trainer) -> Tensors {
 
 /// Trains at a rate far too large until the run fails; returns the error's step, loss, tensor and checkpoint.
 fn explode(trainer: &mut Trainer) -> (u64, f32, String, String) {
-    let error = trainer.find_map(Result::err).expect("the run cannot go well");
+    let mut told = None;
+    let error = loop {
+        match trainer.next().expect("the run cannot go well") {
+            Ok(Event::Step(step)) => told = Some(step),
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
     assert!(trainer.next().is_none(), "the run is over");
+    let told = told.expect("it began");
     match error {
-        Error::NonFinite { step, loss, layer, checkpoint } => (step, loss, layer, checkpoint),
+        Error::NonFinite { step, loss, layer, checkpoint } => {
+            // The step is told of, and logged, like those before it.
+            assert!(
+                told.step == step && told.loss.to_bits() == loss.to_bits(),
+                "{told:?}: step {step}, {loss}"
+            );
+            assert!(told.logged || loss.is_finite(), "{told:?}");
+            (step, loss, layer, checkpoint)
+        }
         other => panic!("{other}"),
     }
 }
@@ -218,6 +234,29 @@ fn a_loss_that_is_not_finite_ends_the_run() {
             let same = ours.iter().zip(theirs).all(|(a, b)| a.to_bits() == b.to_bits());
             assert!(same, "{name}, {method} on {}", target.info().name);
         }
+    }
+}
+
+/// While batch norms' statistics are renewed, a loss that is not finite stops the updates as it does in a step; here the status is
+/// set by hand.
+#[test]
+fn a_stop_while_statistics_are_renewed_is_an_error() {
+    for target in targets() {
+        let settings = settings(
+            "arch = 'resnet8'; batch-size = 2; limit = 4; limit-val = 1; epochs = 2; bn-batches = 1",
+        );
+        let mut trainer = begin(&settings, &target, None);
+        let status = trainer.network().io.status;
+        let error = loop {
+            match trainer.next().expect("it does not end well") {
+                Ok(Event::Step(step)) if step.step == 1 => {
+                    trainer.engine().write(status, bytemuck::bytes_of(&[2u32, 0, 0, 0])).expect("it fits");
+                }
+                Ok(_) => {}
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert!(error.contains("--bn-batches"), "{error}");
     }
 }
 

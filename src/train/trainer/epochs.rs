@@ -41,9 +41,8 @@ impl Trainer {
         let score = evaluate::score(&verdicts.images);
         // Weights that are not yet those of the method are nobody's best, nor are those within an epoch: a run that is not
         // stopped there never sees them.
-        let family = self.work.network.options.method.family();
         let better = complete
-            && family.is_final(self.progress.epoch, self.work.settings.epochs)
+            && state::is_final(&self.work.network, &tensors)
             && self.progress.best.is_none_or(|best| score.top1 > best);
         let epoch = self.summary(score, better, &tensors)?;
         self.emit(Event::Epoch(epoch))?;
@@ -90,7 +89,12 @@ impl Trainer {
                 self.engine.run(List::Forward)?;
             }
         }
-        Ok(())
+        // A loss that is not finite has set it, and from then on no update would do anything.
+        let status: Vec<u32> = bytemuck::pod_collect_to_vec(&self.engine.fetch(self.work.network.io.status)?);
+        match status[0] {
+            0 => Ok(()),
+            _ => Err(self.not_finite_at(self.progress.step, f32::NAN, "the loss of --bn-batches".into())),
+        }
     }
 
     fn summary(&mut self, score: Score, best: bool, tensors: &state::Tensors) -> Result<Epoch> {
