@@ -11,6 +11,9 @@ pub enum Error {
     /// A setting outside its legal values.
     #[error("{setting} is {got}, but must be {expected}. {remedy}")]
     Setting { setting: String, got: String, expected: String, remedy: String },
+    /// By Ctrl-C, where nothing is kept.
+    #[error("interrupted: nothing was written")]
+    Interrupted,
     /// Settings that do not go together.
     #[error("{0}")]
     Usage(String),
@@ -66,10 +69,11 @@ pub enum Error {
 }
 
 impl Error {
-    /// The process's exit code: 2 for a mistake in the arguments, else 1.
+    /// The process's exit code: 2 for a mistake in the arguments, 130 for Ctrl-C, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Setting { .. } | Error::Usage(_) => 2,
+            Error::Interrupted => 130,
             _ => 1,
         }
     }

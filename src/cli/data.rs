@@ -1,11 +1,13 @@
 //! `shiftnet data`
 
 use super::progress::eprintln_lossy;
-use super::{Outcome, print};
+use super::{Outcome, check_output, interrupt, print};
 use crate::data::folder;
 use crate::data::pack::{self, Event};
 use crate::error::{Error, Result};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -51,14 +53,20 @@ fn pack(args: &Pack) -> Result<Outcome> {
     if args.out.file_name().is_none() || args.out.is_dir() {
         return Err(Error::setting("OUT", args.out.display(), "the name of a file"));
     }
+    check_output(&args.out, &args.directory)?;
+    let stop = Arc::<AtomicBool>::default();
+    interrupt::ends(stop.clone(), "removing what is written of the file");
     let mut tenths = 0;
-    let mut tell = |event| match event {
-        Event::Unreadable(problem) => eprintln_lossy(&format!("warning: {problem}. It is left out")),
-        Event::Written(images, all) if 10 * images / all > tenths => {
-            tenths = 10 * images / all;
-            eprintln_lossy(&format!("{images} of {all} images"));
+    let mut tell = |event| {
+        match event {
+            Event::Unreadable(problem) => eprintln_lossy(&format!("warning: {problem}. It is left out")),
+            Event::Written(images, all) if 10 * images / all > tenths => {
+                tenths = 10 * images / all;
+                eprintln_lossy(&format!("{images} of {all} images"));
+            }
+            Event::Written(..) => {}
         }
-        Event::Written(..) => {}
+        if stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
     };
     let packed = pack::write(&args.directory, &args.out, args.image_size, args.strict, &mut tell)?;
     let pack::Contents { classes, short_side, train, val, .. } = &packed.contents;

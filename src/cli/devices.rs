@@ -13,7 +13,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<Outcome> {
-    let adapters = adapter::all();
+    let adapters = adapter::all()?;
     let default = match adapter::choose_among(adapters.clone(), None) {
         Ok(Choice::Gpu(adapter)) => Some(adapter.info),
         Ok(Choice::Host) => Some(AdapterInfo::host(false)),
@@ -24,7 +24,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     if args.json {
         let value = |(i, (info, binding)): (usize, &(AdapterInfo, Option<u64>))| {
             serde_json::json!({
-                "index": i, "name": info.name, "kind": info.kind, "backend": info.backend,
+                "index": binding.map(|_| i), "name": info.name, "kind": info.kind, "backend": info.backend,
                 "driver": info.driver, "max_binding_bytes": binding, "default": default.as_ref() == Some(info),
             })
         };

@@ -1,17 +1,19 @@
 //! `shiftnet eval`
 
 use super::progress::eprintln_lossy;
-use super::{Outcome, arith, print, print_json};
-use crate::data::{self, DatasetName, Input, Need, Opening, Source};
+use super::{Outcome, arith, check_output, print, print_json};
+use crate::data::{self, Dataset, DatasetName, Input, Need, Opening, Source};
 use crate::deploy::{Arith, Session, calibrate, packed};
 use crate::engine::Target;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::method::{Method, MethodName};
 use crate::model::{Arch, Shortcut};
-use crate::train::evaluate::{self, Evaluator, Verdict, Verdicts};
+use crate::train::evaluate::{self, Evaluator, Score, Verdict, Verdicts};
 use crate::train::{Stated, Trained};
+use serde::Serialize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Which of a run's checkpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -86,7 +88,7 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 
-    /// Write what each image was taken for to this file, a line of names, then one an image: its number, the class's number, the loss
+    /// Write what each image was taken for to this file, a line of names, then one an image: its number, the class that it was taken for, the loss, the class that it is of
     #[arg(long, value_name = "OUT.csv")]
     predictions: Option<PathBuf>,
 }
@@ -98,7 +100,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
             return Err(Error::setting(flag, value, "at least 1"));
         }
     }
-    args.predictions.as_deref().map_or(Ok(()), files::check)?;
+    args.predictions.as_deref().map_or(Ok(()), |out| check_output(out, &args.path))?;
     let arith = args.arith.arith()?;
     if packed::is_file(&args.path)? {
         return run_packed(args, arith);
@@ -117,7 +119,8 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let input = trained.input(dataset);
     let source =
         Source::open_as(dataset, &opening(args, dataset, input.as_ref(), (data.as_deref(), seed, need)))?;
-    let test = data::first(&source.test, args.limit);
+    check_classes(&trained.file, trained.dataset.and_then(|own| trained.input(own)).as_ref(), &source.input)?;
+    let test = limited(args, &source);
     let target = Target::choose(args.adapter.as_deref())?;
     let batch = args.batch_size.min(test.len());
     let verdicts = match args.arith.arith {
@@ -136,7 +139,27 @@ pub fn run(args: &Args) -> Result<Outcome> {
             evaluate::verdicts_of_session(&mut session, test, args.strict)?
         }
     };
-    tell(args, &trained.file, &target, &verdicts)
+    tell(args, &trained.file, &target, dataset, &verdicts)
+}
+
+/// The test images that are asked for.
+fn limited(args: &Args, source: &Source) -> Arc<dyn Dataset> {
+    let test = data::first(&source.test, args.limit);
+    let note = data::left_out(source.test.as_ref(), test.as_ref(), "test", source.input.classes.len());
+    note.into_iter().for_each(|note| eprintln_lossy(&format!("note: {note}")));
+    test
+}
+
+/// Fails where a network that tells the classes of `own` apart would be asked for those of `other`.
+fn check_classes(file: &Path, own: Option<&Input>, other: &Input) -> Result<()> {
+    match own.filter(|own| own.classes != other.classes) {
+        None => Ok(()),
+        Some(Input { classes, .. }) => {
+            let problem = format!("knows {} classes, the first of which is {}", classes.len(), classes[0]);
+            let remedy = "Choose the dataset that it was trained on with --dataset";
+            Err(Error::checkpoint(file, problem, remedy))
+        }
+    }
 }
 
 /// How to open `dataset` for a network that is fed `input`, where that is known.
@@ -191,14 +214,28 @@ fn run_packed(args: &Args, arith: Arith) -> Result<Outcome> {
             "Choose the dataset that it was trained on with --dataset",
         ));
     }
-    let test = data::first(&source.test, args.limit);
+    let test = limited(args, &source);
     let target = Target::choose(args.adapter.as_deref())?;
     let mut session = Session::new(&model, arith, args.batch_size.min(test.len()), &target)?;
     let verdicts = evaluate::verdicts_of_session(&mut session, test, args.strict)?;
-    tell(args, &args.path, &target, &verdicts)
+    tell(args, &args.path, &target, dataset, &verdicts)
 }
 
-fn tell(args: &Args, file: &Path, target: &Target, verdicts: &Verdicts) -> Result<Outcome> {
+/// The score with what it is of.
+#[derive(Serialize)]
+struct Line {
+    #[serde(flatten)]
+    score: Score,
+    dataset: DatasetName,
+}
+
+fn tell(
+    args: &Args,
+    file: &Path,
+    target: &Target,
+    dataset: DatasetName,
+    verdicts: &Verdicts,
+) -> Result<Outcome> {
     let Verdicts { images: verdicts, unreadable } = verdicts;
     unreadable.iter().for_each(|problem| eprintln_lossy(&format!("warning: {problem}")));
     if !unreadable.is_empty() {
@@ -207,18 +244,18 @@ fn tell(args: &Args, file: &Path, target: &Target, verdicts: &Verdicts) -> Resul
     }
     let score = evaluate::score(verdicts);
     if args.json {
-        print_json(&score)?;
+        print_json(&Line { score, dataset })?;
     } else {
         print(&format!("{} on {}", file.display(), target.info()))?;
         print(&format!(
-            "top-1 {:.2} %  top-5 {:.2} %  loss {:.5}  on {} images",
+            "top-1 {:.2} %  top-5 {:.2} %  loss {:.5}  on {} images of {dataset}",
             score.top1, score.top5, score.loss, score.images
         ))?;
     }
     if let Some(path) = &args.predictions {
-        let line = |(i, v): (usize, &Verdict)| format!("{i},{},{}\n", v.class, v.loss);
+        let line = |(i, v): (usize, &Verdict)| format!("{i},{},{},{}\n", v.class, v.loss, v.label);
         let lines: String = verdicts.iter().enumerate().map(line).collect();
-        files::write(path, format!("image,class,loss\n{lines}").as_bytes())?;
+        files::write(path, format!("image,class,loss,label\n{lines}").as_bytes())?;
     }
     Ok(Outcome::Done)
 }
@@ -234,7 +271,7 @@ fn check_method(args: &Args, found: Method, file: &std::path::Path) -> Result<()
     };
     match (args.method, args.bits) {
         (Some(name), _) if name != found.name => wrong(name.to_string()),
-        (_, Some(bits)) if found.is_discrete() && bits != found.bits => wrong(format!("{bits}-bit")),
+        (_, Some(bits)) if !found.is_discrete() || bits != found.bits => wrong(format!("{bits}-bit")),
         _ => Ok(()),
     }
 }

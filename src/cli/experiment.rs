@@ -3,6 +3,7 @@
 use super::progress::eprintln_lossy;
 use super::train::{self, Show};
 use super::{Outcome, interrupt, print};
+use crate::data::DatasetName;
 use crate::engine::Target;
 use crate::error::{Error, Result};
 use crate::experiment::{self, EMBEDDED, Experiment, Overrides, Record, Run, State, state};
@@ -225,9 +226,10 @@ impl<'a> Session<'a> {
     /// A new run: its trainer, and what runs in words.
     fn begin(&mut self, run: &Run, directory: &RunDir) -> Result<(Trainer, String)> {
         let mut settings = run.settings.clone();
-        settings.data = self.record.data.clone();
+        // A try takes built-in images, wherever the data is.
+        settings.data = self.record.data.clone().filter(|_| settings.dataset != DatasetName::Synthetic);
         if let Some(from) = run.from {
-            settings.init_from = Some(weights_file(&self.out.join(&self.runs[from].name), false));
+            settings.init_from = Some(weights_file(&self.out.join(&self.runs[from].name), false)?);
         }
         let setup = Setup::new(settings, Target::choose(self.record.adapter.as_deref())?)?;
         let (config, words) = (setup.config(), described(&setup));

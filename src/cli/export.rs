@@ -2,7 +2,7 @@
 
 use super::eval::Which;
 use super::progress::eprintln_lossy;
-use super::{Outcome, print};
+use super::{Outcome, check_output, print};
 use crate::data::{DatasetName, Input, Need, Opening, Source};
 use crate::deploy::{Model, calibrate, onnx, packed};
 use crate::engine::Target;
@@ -68,7 +68,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<Outcome> {
-    files::check(&args.out)?;
+    check_output(&args.out, &args.path)?;
     let last = args.checkpoint == Which::Last;
     let stated = Stated { arch: args.arch, shortcut: args.shortcut, last };
     let trained = Trained::read(&args.path, stated)?;

@@ -60,6 +60,10 @@ pub fn run(args: &Args) -> Result<Outcome> {
         }
     }
     let arith = args.arith.arith()?;
+    if args.model.is_dir() {
+        let remedy = "Make one of a run with `shiftnet export RUN --format packed --out FILE`, and give that";
+        return Err(Error::checkpoint(&args.model, "is a directory, and no packed model", remedy));
+    }
     let model = packed::read(&args.model)?;
     let files = pictures::files(&args.images)?;
     let target = Target::choose(args.adapter.as_deref())?;

@@ -15,7 +15,8 @@ pub mod report;
 pub mod train;
 
 use crate::error::{Error, Result};
-use crate::train::Flags;
+use crate::files;
+use crate::train::{Flags, RunDir};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -129,6 +130,21 @@ pub fn run() -> ExitCode {
 fn print(line: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|e| Error::io("write", OUTPUT, e))
+}
+
+/// That a file can be written to `out`, which is made of `input`: asked before the work.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Usage`] where it would replace `input`, or a file of a run.
+fn check_output(out: &Path, input: &Path) -> Result<()> {
+    files::check(out)?;
+    let place = |path: &Path| std::fs::canonicalize(path).ok();
+    let refused = match place(out) {
+        Some(there) if place(input).as_ref() == Some(&there) => "is what is read",
+        Some(there) if RunDir::owns(&there) => "is a file of a run",
+        _ => return Ok(()),
+    };
+    Err(Error::Usage(format!("{} {refused}, and would be replaced: choose another name", out.display())))
 }
 
 /// A path that a file of text can hold.

@@ -25,6 +25,7 @@ pub struct Progress {
 impl Progress {
     /// For a run of `settings` that goes from step `first` to step `last`.
     pub fn new([first, last]: [u64; 2], steps_per_epoch: u64, settings: &Settings, quiet: bool) -> Progress {
+        // A terminal that cannot move its cursor gets lines, too.
         let bar = (std::io::stderr().is_terminal() && !quiet).then(|| {
             let bar = ProgressBar::with_draw_target(Some(last), ProgressDrawTarget::stderr_with_hz(8));
             let template = "{prefix} {bar:28.cyan/blue} {pos}/{len} {msg}";
@@ -33,6 +34,7 @@ impl Progress {
             bar.set_position(first);
             bar
         });
+        let bar = bar.filter(|bar| !bar.is_hidden());
         let since = Instant::now();
         Progress {
             bar,
@@ -78,7 +80,7 @@ impl Progress {
         self.since = Instant::now();
         let left =
             self.busy.as_secs_f64() / self.done as f64 * self.last_step.saturating_sub(step.step) as f64;
-        let accuracy = self.top1.map_or(String::new(), |top1| format!(" top-1 {top1:.2} %"));
+        let accuracy = self.top1.map_or(String::new(), |top1| format!(" (test top-1 {top1:.2} %)"));
         let numbers = format!(
             "loss {:.4}{accuracy} {:.1} images/s{}, {} left",
             step.loss,
@@ -94,7 +96,7 @@ impl Progress {
             let within = (step.step - 1) % self.steps_per_epoch + 1;
             let place =
                 format!("epoch {}/{} step {within}/{}", step.epoch + 1, self.epochs, self.steps_per_epoch);
-            self.say(&format!("{place} {numbers} lr {:.4}", step.lr));
+            self.say(&format!("{place} {numbers} lr {}", rate(step.lr)));
         }
     }
 
@@ -125,7 +127,7 @@ impl Progress {
             e.images_per_s
         ));
         if let Some(weights) = &e.weights {
-            self.say(&format!("           weights {}", shares(weights)));
+            self.say(&format!("           {}", shares(weights)));
         }
     }
 }
@@ -136,17 +138,27 @@ pub fn eprintln_lossy(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Discrete weights by multiples of the smallest power of two, in percent of all: `0 2.1 %, ±1 90.0 %, ±2 7.9 %; 0.05 % of the signs flip a step`.
+/// A learning rate in four decimals, or in three digits where it is small.
+fn rate(lr: f32) -> String {
+    if lr >= 1e-3 || lr == 0.0 { format!("{lr:.4}") } else { format!("{lr:.2e}") }
+}
+
+/// Discrete weights by multiples of the smallest power of two, in percent of all:
+/// `weights 0 2.1 %, ±1 90.0 %, ±2 7.9 %; 0.05 % of the signs flip a step`; of real ones the flips alone.
 fn shares(weights: &Weights) -> String {
     let nonzero = weights.shift_histogram.iter().sum::<u64>().max(1) as f64;
     let share = |(shift, &count): (usize, &u64)| {
-        format!(", ±{} {:.1} %", 1u64 << shift, 100.0 * (1.0 - weights.sparsity) * count as f64 / nonzero)
+        let finished = 1.0 - weights.sparsity - weights.real;
+        format!(", ±{} {:.1} %", 1u64 << shift, 100.0 * finished * count as f64 / nonzero)
     };
-    let values: String = weights.shift_histogram.iter().enumerate().map(share).collect();
+    let mut values: String = weights.shift_histogram.iter().enumerate().map(share).collect();
+    if weights.real > 0.0 {
+        values += &format!(", still real {:.1} %", 100.0 * weights.real);
+    }
     let flips = format!("{:.2} % of the signs flip a step", 100.0 * weights.sign_flip_rate);
     match values.is_empty() {
         true => flips,
-        false => format!("0 {:.1} %{values}; {flips}", 100.0 * weights.sparsity),
+        false => format!("weights 0 {:.1} %{values}; {flips}", 100.0 * weights.sparsity),
     }
 }
 
@@ -170,8 +182,21 @@ mod tests {
             shift_histogram: vec![3, 2, 1],
             ..Default::default()
         };
-        let expected = "0 25.0 %, ±1 37.5 %, ±2 25.0 %, ±4 12.5 %; 0.05 % of the signs flip a step";
+        let expected = "weights 0 25.0 %, ±1 37.5 %, ±2 25.0 %, ±4 12.5 %; 0.05 % of the signs flip a step";
         assert_eq!(super::shares(&weights), expected);
+        let half = super::Weights { real: 0.375, ..weights.clone() };
+        let expected = "weights 0 25.0 %, ±1 18.8 %, ±2 12.5 %, ±4 6.2 %, still real 37.5 %; 0.05 % of the signs flip a step";
+        assert_eq!(super::shares(&half), expected);
+        let real = super::Weights { sparsity: 0.0, shift_histogram: vec![], ..weights };
+        assert_eq!(super::shares(&real), "0.05 % of the signs flip a step");
+    }
+
+    #[test]
+    fn rates_keep_their_digits() {
+        assert_eq!(
+            [0.4, 0.28863, 1e-3, 1.25e-5, 0.0].map(super::rate),
+            ["0.4000", "0.2886", "0.0010", "1.25e-5", "0.0000"]
+        );
     }
 
     #[test]

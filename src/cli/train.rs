@@ -1,7 +1,7 @@
 //! `shiftnet train`
 
 use super::progress::{Progress, eprintln_lossy, human};
-use super::{Outcome, interrupt, print, print_json, quoted};
+use super::{Outcome, interrupt, print, quoted};
 use crate::bench::profile;
 use crate::engine::Target;
 use crate::engine::profiled::Recorder;
@@ -369,7 +369,7 @@ pub(super) fn drive(
 ) -> Result<Outcome> {
     let began = std::time::Instant::now();
     let stop = trainer.interrupt();
-    interrupt::ends(stop.clone());
+    interrupt::ends(stop.clone(), "finishing this step and saving");
     let (first, epoch) = (trainer.progress().step, trainer.progress().epoch);
     let board = show.tensorboard || run.tensorboard().is_dir();
     let mut board = board.then(|| TensorBoard::open(run, first, epoch)).transpose()?;
@@ -378,6 +378,20 @@ pub(super) fn drive(
     let mut progress = Progress::new(steps, trainer.steps_per_epoch(), trainer.settings(), quiet);
     let mut outcome = Outcome::Done;
     let mut reader = Ok(());
+    // Where nobody reads any more, the run saves and ends.
+    let mut tell = |line: &str| {
+        if reader.is_ok() {
+            reader = print(line);
+            stop.fetch_or(reader.is_err(), Ordering::Relaxed);
+        }
+    };
+    if show.json {
+        let run = serde_json::json!({
+            "event": "run", "path": run.path, "adapter": trainer.info().to_string(), "step": first,
+            "last_step": trainer.last_step(), "settings": trainer.settings(),
+        });
+        tell(&run.to_string());
+    }
     for event in trainer {
         let event = event?;
         if let Some(profile) = &profile
@@ -390,14 +404,7 @@ pub(super) fn drive(
         }
         match (&event, show.json) {
             (Event::Step(step), true) if !step.logged => {}
-            (_, true) if reader.is_err() => {}
-            // Where nobody reads any more, the run saves and ends.
-            (_, true) => {
-                reader = print_json(&event);
-                if reader.is_err() {
-                    stop.store(true, Ordering::Relaxed);
-                }
-            }
+            (_, true) => tell(&serde_json::to_string(&event).expect("events are plain data")),
             (_, false) => progress.show(&event),
         }
         if let Event::End { step, interrupted } = event {

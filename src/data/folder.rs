@@ -14,8 +14,8 @@ use std::sync::Arc;
 /// Sides of a network's images where nothing says another.
 pub const SIDE: usize = 224;
 
-const LAYOUT: &str = "--dataset image-folder reads DIR/train/<class>/ and DIR/val/<class>/ of JPEG, PNG or WebP files, or \
-    a file of `shiftnet data pack`; give DIR or that file with --data";
+const LAYOUT: &str = "An image folder has train/<class>/ and val/<class>/ with JPEG, PNG or WebP files; what is given must be one, \
+    or a file that `shiftnet data pack` made of one";
 
 /// What networks for images of `classes` are fed: ImageNet's normalization.
 pub(super) fn input(classes: Vec<String>, side: usize) -> Input {
@@ -28,7 +28,9 @@ pub(super) fn input(classes: Vec<String>, side: usize) -> Input {
 /// [`Error::Data`] names the folder and what it lacks, or the first class that training does not have; [`Error::Usage`]
 /// without a path.
 pub fn open(opening: &Opening) -> Result<Source> {
-    let path = opening.data.ok_or_else(|| Error::Usage(format!("no --data is given. {LAYOUT}.")))?;
+    let path = opening
+        .data
+        .ok_or_else(|| Error::Usage(format!("--dataset image-folder needs --data. {LAYOUT}.")))?;
     let kind =
         std::fs::metadata(path).map_err(|e| Error::data(path, format!("cannot be read: {e}"), LAYOUT))?;
     if !kind.is_dir() {
@@ -74,6 +76,10 @@ impl Dataset for Images {
 
     fn varies(&self) -> bool {
         true
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        Some(self.files.get(index).0)
     }
 
     fn read_varied(&self, index: usize, mut draws: Draws, pixels: &mut [u8]) -> Result<u32> {
@@ -318,7 +324,7 @@ mod tests {
         };
         let directory = folder(&["val/a/1.png", "val/x/2.png", "val/y/3.png"]);
         let root = directory.path();
-        refused(root, Need::TrainAndTest, &["has no folder train", "DIR/train/<class>/"]);
+        refused(root, Need::TrainAndTest, &["has no folder train", "train/<class>/"]);
         std::fs::create_dir(root.join("train")).expect("a new folder");
         refused(root, Need::TrainAndTest, &["train", "has no class folders"]);
         std::fs::create_dir(root.join("train/a")).expect("a new folder");

@@ -11,6 +11,7 @@ pub mod synthetic;
 
 use crate::error::{Error, Result};
 use crate::rng::Draws;
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -33,6 +34,11 @@ pub trait Dataset: Send + Sync {
     /// Whether training images are varied here, so that nothing else has to.
     fn varies(&self) -> bool {
         false
+    }
+
+    /// The label of image `index`, where it is known without reading the image.
+    fn label(&self, _index: usize) -> Option<u32> {
+        None
     }
 
     /// As [`Dataset::read`], varied by random numbers where the dataset varies its images.
@@ -157,6 +163,13 @@ impl Source {
     pub fn open_as(name: DatasetName, opening: &Opening) -> Result<Source> {
         match name {
             DatasetName::ImageFolder => folder::open(opening),
+            DatasetName::Synthetic if let Some(data) = opening.data => {
+                let given = data.display();
+                Err(Error::Usage(format!(
+                    "--data is {given}, but the dataset is synthetic, which has no files: say what they are with --dataset \
+                     cifar10 or --dataset image-folder"
+                )))
+            }
             _ if opening.image_size.is_some() => {
                 let line =
                     format!("--image-size is for --dataset image-folder: the images of {name} have one size");
@@ -205,6 +218,10 @@ impl Dataset for First {
         self.dataset.varies()
     }
 
+    fn label(&self, index: usize) -> Option<u32> {
+        self.dataset.label(index)
+    }
+
     fn read_varied(&self, index: usize, draws: Draws, pixels: &mut [u8]) -> Result<u32> {
         self.dataset.read_varied(index, draws, pixels)
     }
@@ -216,4 +233,13 @@ pub fn first(dataset: &Arc<dyn Dataset>, limit: Option<usize>) -> Arc<dyn Datase
         Some(len) if len < dataset.len() => Arc::new(First { dataset: dataset.clone(), len }),
         _ => dataset.clone(),
     }
+}
+
+/// What to say where `part`, the first `kind` images of `dataset`, has none of some of its `classes`: folders are in the order of
+/// their classes.
+pub fn left_out(dataset: &dyn Dataset, part: &dyn Dataset, kind: &str, classes: usize) -> Option<String> {
+    let labels: Option<HashSet<u32>> = (0..part.len()).map(|index| part.label(index)).collect();
+    let found = labels.filter(|_| part.len() < dataset.len())?.len();
+    let len = part.len();
+    (found < classes).then(|| format!("the first {len} {kind} images are of {found} of {classes} classes"))
 }

@@ -97,20 +97,29 @@ pub struct Packed {
 }
 
 /// Packs the image folder `root` into the file `out`, for networks that see images of `side` pixels. Images that cannot be read
-/// are left out, or an error where `strict`. The file is written to a temporary name, flushed and renamed.
+/// are left out, or an error where `strict`. The file is written to a temporary name, flushed and renamed. An error of `tell` ends
+/// it, and nothing is left.
 ///
 /// # Errors
-/// [`Error::Data`] as for the folder; [`Error::Image`]; [`Error::Io`].
+/// [`Error::Data`] as for the folder, and where no image of a split can be read; [`Error::Image`]; [`Error::Io`].
 pub fn write(
     root: &Path,
     out: &Path,
     side: usize,
     strict: bool,
-    tell: &mut dyn FnMut(Event),
+    tell: &mut dyn FnMut(Event) -> Result<()>,
 ) -> Result<Packed> {
     let need = if root.join("train").is_dir() { Need::TrainAndTest } else { Need::Test };
     let splits = Splits::list(root, &Opening { need, ..Opening::default() }, &folder::read_directory)?;
-    files::write_with(out, |file| write_to(file, out, splits, side, strict, tell))
+    files::write_with(out, |file| {
+        let packed = write_to(file, out, splits, side, strict, tell)?;
+        let Contents { train, val, .. } = packed.contents;
+        if val == 0 || (train == 0 && need == Need::TrainAndTest) {
+            let split = root.join(if val == 0 { "val" } else { "train" });
+            return Err(Error::data(split, "has no image that can be read", "Give a folder of whole images"));
+        }
+        Ok(packed)
+    })
 }
 
 /// Writes to `file`, which is to stand at `path`.
@@ -120,7 +129,7 @@ fn write_to(
     splits: Splits,
     side: usize,
     strict: bool,
-    tell: &mut dyn FnMut(Event),
+    tell: &mut dyn FnMut(Event) -> Result<()>,
 ) -> Result<Packed> {
     let failed = |e| Error::io("write", path, e);
     let Splits { classes, train, test } = splits;
@@ -161,7 +170,7 @@ struct Writer<'a> {
     all: usize,
     strict: bool,
     unreadable: usize,
-    tell: &'a mut dyn FnMut(Event),
+    tell: &'a mut dyn FnMut(Event) -> Result<()>,
 }
 
 impl Writer<'_> {
@@ -189,7 +198,7 @@ impl Writer<'_> {
                 let (image, label, crc) = match image {
                     Err(error @ Error::Image { .. }) if !self.strict => {
                         self.unreadable += 1;
-                        (self.tell)(Event::Unreadable(error.to_string()));
+                        (self.tell)(Event::Unreadable(error.to_string()))?;
                         continue;
                     }
                     image => image?,
@@ -200,7 +209,7 @@ impl Writer<'_> {
                 self.offset += image.bytes.len() as u64;
                 count += 1;
             }
-            (self.tell)(Event::Written(self.seen, self.all));
+            (self.tell)(Event::Written(self.seen, self.all))?;
         }
         Ok(count)
     }
@@ -228,9 +237,13 @@ impl Pack {
         }
     }
 
+    fn piece(&self, index: usize) -> Piece {
+        Piece::from_bytes(&self.map[self.records + index * RECORD..][..RECORD])
+    }
+
     /// Image `index` of all, and its label, once its pixels match their checksum.
     fn read(&self, index: usize) -> Result<(Pixels<'_>, u32)> {
-        let piece = Piece::from_bytes(&self.map[self.records + index * RECORD..][..RECORD]);
+        let piece = self.piece(index);
         // The index was checked when the file was opened, but another program may have written to it since.
         let bytes = piece.end().and_then(|end| self.map.get(piece.offset as usize..end as usize));
         let Some(bytes) = bytes.filter(|bytes| crc32fast::hash(bytes) == piece.crc) else {
@@ -363,6 +376,10 @@ impl Dataset for Part {
 
     fn varies(&self) -> bool {
         true
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        Some(self.labels[self.pack.piece(self.first + index).label as usize])
     }
 
     fn read_varied(&self, index: usize, mut draws: Draws, pixels: &mut [u8]) -> Result<u32> {

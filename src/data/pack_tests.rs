@@ -22,12 +22,17 @@ fn packed(side: usize) -> (tempfile::TempDir, PathBuf) {
     std::fs::write(directory.path().join("train/bee/1.jpg"), b"\xFF\xD8 no image").expect("a small file");
     let out = directory.path().join("all.pack");
     let (mut unreadable, mut written) = (vec![], vec![]);
-    let mut tell = |event| match event {
-        Event::Unreadable(problem) => unreadable.push(problem),
-        Event::Written(images, all) => written.push((images, all)),
+    let mut tell = |event| {
+        match event {
+            Event::Unreadable(problem) => unreadable.push(problem),
+            Event::Written(images, all) => written.push((images, all)),
+        }
+        Ok(())
     };
-    let strict = write(directory.path(), &out, side, true, &mut |_| {}).expect_err("one is damaged");
+    let strict = write(directory.path(), &out, side, true, &mut |_| Ok(())).expect_err("one is damaged");
     assert!(strict.to_string().contains("1.jpg") && !out.exists(), "{strict}");
+    let stopped = write(directory.path(), &out, side, false, &mut |_| Err(Error::Interrupted));
+    assert!(matches!(stopped, Err(Error::Interrupted)) && !out.exists());
     let packed = write(directory.path(), &out, side, false, &mut tell).expect("a good folder");
     assert!(unreadable.len() == 1 && unreadable[0].contains("1.jpg"), "{unreadable:?}");
     assert_eq!((packed.unreadable, written.last()), (1, Some(&(19, 19))));
@@ -41,6 +46,19 @@ fn packed(side: usize) -> (tempfile::TempDir, PathBuf) {
 
 fn opening(path: &Path) -> Opening<'_> {
     Opening { data: Some(path), need: Need::TrainAndTest, ..Opening::default() }
+}
+
+/// What has no whole image is no dataset.
+#[test]
+fn folders_without_a_whole_image_are_refused() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let folder = directory.path().join("val/ant");
+    std::fs::create_dir_all(&folder).expect("a new folder");
+    std::fs::write(folder.join("1.jpg"), b"\xFF\xD8 no image").expect("a small file");
+    let out = directory.path().join("all.pack");
+    let refused =
+        write(directory.path(), &out, 16, false, &mut |_| Ok(())).expect_err("it has none").to_string();
+    assert!(refused.contains("val: has no image that can be read") && !out.exists(), "{refused}");
 }
 
 /// Evaluation sees the same bytes; so does training where the images were not resized.
@@ -67,7 +85,7 @@ fn it_reads_as_the_folder_does() {
         std::fs::remove_dir_all(directory.path().join("val").join(class)).expect("it is there");
     }
     let out = directory.path().join("val.pack");
-    write(directory.path(), &out, 20, false, &mut |_| {}).expect("a good folder");
+    write(directory.path(), &out, 20, false, &mut |_| Ok(())).expect("a good folder");
     assert!(small.exists());
     let folder = Opening { image_size: Some(20), need: Need::Test, ..opening(directory.path()) };
     let file = Opening { need: Need::Test, ..opening(&out) };

@@ -283,8 +283,11 @@ mod tests {
 
     /// y = x + 0 of 8 elements on the first adapter.
     fn engine(replaced: &[(&str, &str)]) -> Result<GpuEngine> {
-        let adapter =
-            adapter::all().into_iter().next().expect("the tests need an adapter, a software one at least");
+        let adapter = adapter::all()
+            .expect("a backend")
+            .into_iter()
+            .next()
+            .expect("the tests need an adapter, a software one at least");
         let mut plan = Plan::default();
         let [x, zero, y] = ["x", "zero", "y"]
             .map(|name| plan.buffer(name, &[8], crate::plan::Elem::F32, crate::plan::Role::State));

@@ -89,9 +89,19 @@ impl Adapter {
 }
 
 /// All adapters, best kind first. Backends are Vulkan, Metal and DX12, or those that `WGPU_BACKEND` names.
-pub fn all() -> Vec<Adapter> {
+///
+/// # Errors
+/// [`Error::Adapter`] where that names none.
+pub fn all() -> Result<Vec<Adapter>> {
     let preferred = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
     let backends = wgpu::Backends::from_env().unwrap_or(preferred);
+    if backends.is_empty() {
+        let named = std::env::var("WGPU_BACKEND").unwrap_or_default();
+        return Err(Error::Adapter {
+            problem: format!("WGPU_BACKEND is `{named}`, which names no backend"),
+            remedy: "Set it to vulkan, metal, dx12 or gl, or not at all".into(),
+        });
+    }
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = backends;
     descriptor.flags = wgpu::InstanceFlags::empty().with_env();
@@ -103,7 +113,7 @@ pub fn all() -> Vec<Adapter> {
         let equal = |other: &&Adapter| AdapterInfo { nth: 0, ..other.info.clone() } == adapters[i].info;
         adapters[i].info.nth = adapters[..i].iter().filter(equal).count();
     }
-    adapters
+    Ok(adapters)
 }
 
 fn describe(inner: wgpu::Adapter) -> Adapter {
@@ -131,7 +141,7 @@ pub enum Choice {
 /// `WGPU_ADAPTER_NAME` counts, then the best kind of GPU, then the host: cores run their own kernels faster than a
 /// software adapter's.
 pub fn choose(wanted: Option<&str>) -> Result<Choice> {
-    choose_among(all(), wanted)
+    choose_among(all()?, wanted)
 }
 
 /// The adapter that `before` was: the same in everything, else one of its name, else one whose name holds its own.
@@ -142,7 +152,7 @@ pub fn again(before: &AdapterInfo) -> Result<Choice> {
     if before.kind == AdapterKind::Host {
         return Ok(Choice::Host);
     }
-    let mut adapters = all();
+    let mut adapters = all()?;
     let infos: Vec<&AdapterInfo> = adapters.iter().map(|adapter| &adapter.info).collect();
     match nearest(&infos, before) {
         Some(at) => Ok(Choice::Gpu(Box::new(adapters.swap_remove(at)))),
@@ -163,6 +173,9 @@ fn nearest(infos: &[&AdapterInfo], before: &AdapterInfo) -> Option<usize> {
 /// [`choose`] among adapters that [`all`] gave.
 pub fn choose_among(adapters: Vec<Adapter>, wanted: Option<&str>) -> Result<Choice> {
     let from_env = std::env::var("WGPU_ADAPTER_NAME").ok().filter(|name| !name.is_empty());
+    if wanted.is_some_and(|wanted| wanted.trim().is_empty()) {
+        return Err(Error::setting("--adapter", "empty", "an adapter's name, its index, or host"));
+    }
     let wanted = wanted.map(str::to_string).or(from_env);
     if wanted.as_deref().is_some_and(|name| name.eq_ignore_ascii_case("host")) {
         return Ok(Choice::Host);

@@ -216,8 +216,11 @@ mod tests {
     /// No processor is a thousand times faster or slower than these bounds.
     #[test]
     fn rates_are_of_this_world() {
-        let adapter =
-            adapter::all().into_iter().next().expect("the tests need an adapter, a software one at least");
+        let adapter = adapter::all()
+            .expect("a backend")
+            .into_iter()
+            .next()
+            .expect("the tests need an adapter, a software one at least");
         let rates = measure(&adapter).expect("the adapter runs");
         let within = |rate: f64, low: f64, high: f64| assert!(low < rate && rate < high, "{rates:?}");
         within(rates.copy, 0.05, 20_000.0);

@@ -55,7 +55,8 @@ fn is_known(depth: usize) -> bool {
 }
 
 fn unknown(name: &str, depth: Option<usize>) -> Error {
-    let wanted = depth.unwrap_or(20);
+    let in_capitals = name.to_lowercase().strip_prefix("resnet").and_then(|d| d.parse().ok());
+    let wanted = depth.or(in_capitals).unwrap_or(20);
     let nearest = (8..=152).filter(|&d| is_known(d)).min_by_key(|d| d.abs_diff(wanted)).unwrap_or(20);
     Error::Setting {
         setting: "the architecture (--arch)".into(),

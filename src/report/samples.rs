@@ -61,10 +61,10 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Checkpoint`] where the file is damaged or incomplete.
     pub fn read(run: &RunDir, last: bool) -> Result<Option<Checkpoint>> {
-        let path = weights_file(&run.path, last);
-        if !path.exists() {
+        if !run.best().exists() && !run.last().exists() {
             return Ok(None);
         }
+        let path = weights_file(&run.path, last)?;
         let (latents, progress) = checkpoint::read_weights(&path)?;
         let method = trained::method(&latents, progress.as_ref().map(|progress| &progress.settings));
         let stored: BTreeSet<String> = latents.keys().cloned().collect();

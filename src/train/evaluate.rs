@@ -30,6 +30,8 @@ pub struct Verdict {
     pub loss: f32,
     /// The class with the largest logit.
     pub class: usize,
+    /// The class that it is of.
+    pub label: u32,
     pub top1: bool,
     pub top5: bool,
 }
@@ -81,26 +83,27 @@ fn verdicts_of(engine: &mut dyn Engine, feed: Feed, dataset: Arc<dyn Dataset>) -
     let batches = order.len().div_ceil(n);
     let mut loader = Loader::new(dataset, order, n, reading);
     engine.write(io.step, bytemuck::bytes_of(&Step::default()))?;
-    let mut reads: Vec<(Read, usize)> = Vec::with_capacity(batches);
+    let mut reads: Vec<(Read, Vec<u32>)> = Vec::with_capacity(batches);
     let mut verdicts = Verdicts::default();
     for _ in 0..batches {
         let mut batch = loader.expect_batch()?;
-        let images = batch.labels.len();
+        let labels = batch.labels.clone();
         verdicts.unreadable.append(&mut batch.unreadable);
         batch.labels.resize(n, NO_LABEL);
         batch.images.resize(batch.images.len().next_multiple_of(4), 0);
         engine.write(io.images, &batch.images)?;
         engine.write(io.labels, bytemuck::cast_slice(&batch.labels))?;
         engine.run(List::Evaluate)?;
-        reads.push((engine.read(io.result)?, images));
+        reads.push((engine.read(io.result)?, labels));
     }
     engine.poll(true)?;
-    for (mut read, images) in reads {
+    for (mut read, labels) in reads {
         let bytes = read.take()?.unwrap_or_default();
         let rows: Vec<[f32; 4]> = bytemuck::pod_collect_to_vec(&bytes);
-        verdicts.images.extend(rows.iter().take(images).map(|&[loss, top1, top5, class]| Verdict {
+        verdicts.images.extend(rows.iter().zip(labels).map(|(&[loss, top1, top5, class], label)| Verdict {
             loss,
             class: class as usize,
+            label,
             top1: top1 == 1.0,
             top5: top5 == 1.0,
         }));

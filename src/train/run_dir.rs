@@ -69,6 +69,14 @@ impl RunDir {
         self.path.join("config.toml")
     }
 
+    /// Whether `path` is a file that a run keeps, and needs.
+    pub fn owns(path: &Path) -> bool {
+        path.parent().map(RunDir::new).is_some_and(|run| {
+            let own = [run.config_path(), run.metrics(), run.last(), run.best()];
+            run.config_path().exists() && own.iter().any(|own| own == path)
+        })
+    }
+
     /// Whether a run is in the directory.
     pub fn holds_a_run(&self) -> bool {
         [self.config_path(), self.metrics(), self.last(), self.best()].iter().any(|path| path.exists())
@@ -132,7 +140,7 @@ impl RunDir {
         toml::from_str(&text).map_err(|e| {
             Error::checkpoint(
                 &path,
-                format!("cannot be understood: {e}"),
+                format!("cannot be understood: {}", e.message()),
                 "Restore the file that `train` wrote",
             )
         })
@@ -176,13 +184,21 @@ pub fn lines_until(metrics: &[u8], step: u64, epoch: u64) -> impl Iterator<Item 
 }
 
 /// The file that a command means by `path`: a run's best (or, with `last`, its last) checkpoint, or the file.
-pub fn weights_file(path: &Path, last: bool) -> PathBuf {
-    let run = RunDir::new(path);
-    match (path.is_dir(), last) {
-        (false, _) => path.to_path_buf(),
-        (true, false) if run.best().exists() => run.best(),
-        (true, _) => run.last(),
+///
+/// # Errors
+/// [`Error::Checkpoint`] for a directory that is no run, or one that has no checkpoint yet.
+pub fn weights_file(path: &Path, last: bool) -> Result<PathBuf> {
+    if !path.is_dir() {
+        return Ok(path.to_path_buf());
     }
+    let run = RunDir::new(path);
+    let file = if !last && run.best().exists() { run.best() } else { run.last() };
+    if !file.exists() {
+        run.config()?;
+        let remedy = "Go on with it: `shiftnet train --resume` and its directory";
+        return Err(Error::checkpoint(path, "is a run that has no checkpoint yet", remedy));
+    }
+    Ok(file)
 }
 
 #[cfg(test)]

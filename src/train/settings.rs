@@ -38,7 +38,7 @@ macro_rules! settings {
         pub struct Flags {
             $(
                 $(#[doc = $doc])*
-                #[arg(long, $($($arg)*)?)]
+                #[arg(long, allow_negative_numbers = true, $($($arg)*)?)]
                 #[serde(skip_serializing_if = "Option::is_none")]
                 pub $name: Option<$ty>,
             )*
@@ -78,7 +78,7 @@ settings! {
     /// Bits of such a weight: with s3 2 (0, ±1), 3 (0, ±1, ±2, ±4), 4 or 5 [default: 3; ternary 2]
     #[arg(value_name = "N")]
     bits: u32,
-    /// A published set of hyperparameters
+    /// A published set of hyperparameters; each sets batch 256, 200 epochs, cosine, wd 1e-4 and alpha 1e-5, too
     recipe: Recipe,
     /// Passes over the training images
     #[arg(value_name = "N")]
@@ -93,26 +93,26 @@ settings! {
     #[arg(value_name = "N")]
     accumulate: usize,
     /// Initial learning rate
-    #[arg(value_name = "F", allow_negative_numbers = true)]
+    #[arg(value_name = "F")]
     lr: f32,
     /// How the learning rate moves
     schedule: Schedule,
     /// SGD momentum
-    #[arg(value_name = "F", allow_negative_numbers = true)]
+    #[arg(value_name = "F")]
     momentum: f32,
     /// Weight decay, on every parameter
-    #[arg(value_name = "F", alias = "weight-decay", allow_negative_numbers = true)]
+    #[arg(value_name = "F", alias = "weight-decay")]
     wd: f32,
     /// Strength of the dense-weight regularizer
-    #[arg(value_name = "F", allow_negative_numbers = true)]
+    #[arg(value_name = "F")]
     alpha: f32,
     /// Train towards labels of which this share is spread over all classes [default: 0]
-    #[arg(value_name = "F", allow_negative_numbers = true)]
+    #[arg(value_name = "F")]
     label_smoothing: f32,
     /// How the latents of s3 and denseshift begin: dense, every weight ±1, or normal
     init: InitName,
     /// Multiply the standard deviation of the latents' initial values [default: 1]
-    #[arg(value_name = "F", allow_negative_numbers = true)]
+    #[arg(value_name = "F")]
     init_scale: f32,
     /// Begin from these weights: a file, or a run's best
     #[arg(value_name = "RUN|FILE")]
@@ -143,10 +143,19 @@ settings! {
 }
 
 impl Flags {
-    /// Reads a configuration file: TOML with the flags' names.
+    /// Reads a configuration file: TOML with the flags' names, or a run's `config.toml`, of which the settings count.
     pub fn read(path: &Path) -> Result<Flags> {
+        #[derive(Deserialize)]
+        struct OfRun {
+            settings: Flags,
+        }
         let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
-        toml::from_str(&text).map_err(|e| Error::Usage(format!("{}: {e}", path.display())))
+        let of_run = toml::from_str::<toml::Table>(&text).is_ok_and(|table| table.contains_key("settings"));
+        match of_run {
+            true => toml::from_str::<OfRun>(&text).map(|run| run.settings),
+            false => toml::from_str(&text),
+        }
+        .map_err(|e| Error::Usage(format!("{}: {}", path.display(), e.to_string().trim_end())))
     }
 
     fn recipe(recipe: Recipe) -> Flags {

@@ -38,13 +38,17 @@ impl Setup {
     /// [`Error::Data`], [`Error::Setting`] for a limit below the batch or a batch norm without a variance, [`Error::TooLarge`].
     pub fn new(mut settings: Settings, target: Target) -> Result<Setup> {
         settings.check()?;
-        let source = settings.open(Need::TrainAndTest)?;
+        let mut source = settings.open(Need::TrainAndTest)?;
         if settings.dataset == DatasetName::ImageFolder {
             settings.image_size = Some(source.input.image[0]);
         }
         tracing::info!("the dataset is open");
         let train = data::first(&source.train, settings.limit);
         let test = data::first(&source.test, settings.limit_val);
+        let classes = source.input.classes.len();
+        for (all, part, kind) in [(&source.train, &train, "training"), (&source.test, &test, "test")] {
+            source.notes.extend(data::left_out(all.as_ref(), part.as_ref(), kind, classes));
+        }
         if train.len() < settings.batch_size {
             let problem = format!("{} training images", train.len());
             let expected = format!("at least one batch of {} (--batch-size)", settings.batch_size);
@@ -194,7 +198,7 @@ impl Setup {
     }
 
     fn initial_from(&self, path: &Path) -> Result<Tensors> {
-        let path = &run_dir::weights_file(path, false);
+        let path = &run_dir::weights_file(path, false)?;
         let (mut tensors, _) = checkpoint::read_weights(path)?;
         let method = weights::method_of(&tensors);
         // What a schedule has fixed is a trained network's plain weights to begin from.
@@ -207,6 +211,13 @@ impl Setup {
         state::complete(&self.network, &mut tensors);
         let mut wanted = state::manifest(&self.network.store);
         wanted.retain(|name, _| !name.starts_with(state::MOMENTUM));
+        let family = self.network.options.method.family();
+        if !goes_on && family.adopt(1.0).is_none() && family.alphabet().is_some() {
+            let method = self.settings.weight_method()?;
+            let problem = format!("has weights from which no latents of {method} follow");
+            let remedy = "Begin from a file of that method, or with --method fp32, ternary, inq, deepshift-q or deepshift-ps";
+            return Err(Error::checkpoint(path, problem, remedy));
+        }
         match weights::mismatch(&tensors, &wanted) {
             None => {
                 state::confine(&self.network, &mut tensors);

@@ -52,7 +52,7 @@ impl Trained {
     /// # Errors
     /// [`Error::Checkpoint`] for a damaged or foreign file, [`Error::Usage`] where nothing says the architecture.
     pub fn read(path: &Path, stated: Stated) -> Result<Trained> {
-        let file = run_dir::weights_file(path, stated.last);
+        let file = run_dir::weights_file(path, stated.last)?;
         let settings = match path.is_dir() {
             true => Some(RunDir::new(path).config()?.settings),
             false => None,

@@ -19,7 +19,7 @@ fn eval_as_json() {
         let number = |key: &str| score[key].as_f64().unwrap_or_else(|| panic!("{key} of {score}"));
         let [top1, top5] = ["top1", "top5"].map(number);
         assert!(0.0 <= top1 && top1 <= top5 && top5 <= 100.0 && number("loss") > 0.0, "{score}");
-        assert_eq!(score["images"], 30);
+        assert_eq!((&score["images"], &score["dataset"]), (&30.into(), &"synthetic".into()));
         assert!(output.stderr.is_empty(), "{}", stderr(&output));
     }
     assert!(files(finished()) == before, "something was written");
@@ -51,7 +51,10 @@ fn train_as_json() {
     let events: Vec<Value> = stdout(&output).lines().map(json).collect();
     let names: Vec<_> = events.iter().map(|event| event["event"].as_str().expect("a name")).collect();
     let epoch = ["step", "checkpoint", "step", "epoch", "checkpoint"];
-    assert_eq!(names, [&epoch[..], &epoch[..], &["end"]].concat());
+    assert_eq!(names, [&["run"], &epoch[..], &epoch[..], &["end"]].concat());
+    let begun = &events[0];
+    assert_eq!((begun["path"].as_str(), begun["last_step"].as_u64()), (Some(text(&run)), Some(4)));
+    assert_eq!(begun["settings"]["dataset"], "synthetic");
     // What is in the metrics is what was printed, and what the specification lists.
     let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).expect("metrics");
     let metrics: Vec<Value> = metrics.lines().map(json).collect();
@@ -89,7 +92,9 @@ fn inspect_and_devices() {
     }
     let devices = json(&stdout(&succeed(&["devices", "--json"])));
     let devices = devices.as_array().expect("an array");
-    assert_eq!(devices.last().expect("the host at least")["name"], "host");
+    let host = devices.last().expect("the host at least");
+    // It is chosen by its name, and has no number.
+    assert_eq!((&host["name"], &host["index"]), (&"host".into(), &Value::Null));
     assert!(devices.iter().filter(|device| device["default"] == true).count() <= 1);
 }
 
@@ -108,6 +113,33 @@ fn plain_output() {
     assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{}", stderr(&output));
     let version = shiftnet(&["--version"]);
     assert!(stdout(&version).starts_with("shiftnet "), "{}", stdout(&version));
+}
+
+/// A run's own configuration is one to begin another with.
+#[test]
+fn a_run_is_repeated_from_its_configuration() {
+    let directory = temporary();
+    let again = directory.path().join("again");
+    let config = finished().join("config.toml");
+    succeed(&["train", "--config", text(&config), "--out", text(&again), "--quiet"]);
+    let [first, second] =
+        [finished(), &again].map(|run| std::fs::read(run.join("last.safetensors")).expect("a checkpoint"));
+    assert!(first == second);
+    succeed(&[
+        "train",
+        "--config",
+        text(&config),
+        "--lr",
+        "0.1",
+        "--out",
+        text(&again),
+        "--overwrite",
+        "--quiet",
+    ]);
+    assert!(
+        std::fs::read(again.join("last.safetensors")).expect("a checkpoint") != second,
+        "flags come first"
+    );
 }
 
 /// A reader that goes away is no error.

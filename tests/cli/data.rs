@@ -200,6 +200,22 @@ fn damaged_images() {
     assert!(out.exists() && !directory.path().join(".data.pack.tmp").exists());
 }
 
+/// Folders are in the order of their classes, so that their first images are of few.
+#[test]
+fn limits_that_leave_out_classes_are_noted() {
+    let (directory, root) = folder();
+    let out = directory.path().join("run");
+    let log = stderr(&succeed(&line(&root, &out, &["--limit", "6", "--limit-val", "3", "--max-steps", "1"])));
+    assert!(log.contains("note: the first 6 training images are of 1 of 2 classes"), "{log}");
+    assert!(!log.contains("test images are of"), "{log}");
+    let packed = directory.path().join("data.pack");
+    succeed(&["data", "pack", text(&root), text(&packed), "--image-size", "16"]);
+    for data in [&root, &packed] {
+        let log = stderr(&succeed(&["eval", text(&out), "--data", text(data), "--limit", "2"]));
+        assert!(log.contains("note: the first 2 test images are of 1 of 2 classes"), "{log}");
+    }
+}
+
 #[test]
 fn what_is_wrong_is_said() {
     let (directory, root) = folder();
@@ -221,7 +237,7 @@ fn what_is_wrong_is_said() {
     };
     train(&cut, 1, &["cut.pack", "is truncated", "data pack"]);
     train(&foreign, 1, &["foreign.pack", "is neither a folder nor a file of `shiftnet data pack`"]);
-    train(&empty, 1, &["empty", "has no folder train", "DIR/train/<class>/"]);
+    train(&empty, 1, &["empty", "has no folder train", "An image folder has train/<class>/"]);
     train(&directory.path().join("nowhere"), 1, &["nowhere", "cannot be read"]);
     let arguments = line(&broken, &out, &["--quiet"]);
     assert_refused(

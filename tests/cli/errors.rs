@@ -1,6 +1,8 @@
 //! Mistakes in the arguments, the data and the adapter: one table.
 
-use crate::{assert_refused, command, files, finished, shiftnet, small, stdout, temporary, text};
+use crate::{
+    assert_refused, command, copy, files, finished, shiftnet, small, stdout, succeed, temporary, text,
+};
 use std::path::{Path, PathBuf};
 
 /// A CIFAR-10 directory with four images a file, and `changed` in place of one of them.
@@ -61,6 +63,11 @@ fn settings_out_of_bounds() {
         (&["--seed", "18446744073709551615"], &["--seed", "at most"]),
         (&["--bach-size", "4"], &["--bach-size", "'--batch-size'"]),
         (&["--init", "densest"], &["densest", "dense"]),
+        (&["--seed", "-1"], &["'-1'", "--seed"]),
+        (&["--bits", "-3"], &["'-3'", "--bits"]),
+        (&["-a", "ResNet8"], &["`ResNet8`", "Did you mean `resnet8`?"]),
+        (&["--data", "somewhere"], &["--data is somewhere", "synthetic", "--dataset cifar10"]),
+        (&["--adapter", ""], &["--adapter is empty"]),
         (&["--method", "s4"], &["s4", "s3"]),
         (&["--dataset", "cifar100"], &["cifar100", "cifar10"]),
         (&["--dataset", "cifar10"], &["needs --data", "cifar-10-binary.tar.gz"]),
@@ -105,6 +112,77 @@ fn words_that_are_not_commands() {
     for word in ["Usage:", "train", "eval", "inspect", "devices", "report"] {
         assert!(stdout(&help).contains(word), "{word}");
     }
+}
+
+/// What was meant for a run, and is none, or has nothing yet.
+#[test]
+fn directories_without_weights() {
+    let directory = temporary();
+    let run = copy(directory.path());
+    for name in ["last.safetensors", "best.safetensors"] {
+        std::fs::remove_file(run.join(name)).expect("it is there");
+    }
+    let out = directory.path().join("net");
+    let begun = ["is a run that has no checkpoint yet", "train --resume"];
+    let nothing = ["holds no run"];
+    for (path, expected) in [(&run, &begun[..]), (&directory.path().to_path_buf(), &nothing)] {
+        for command in [
+            &["eval", text(path)][..],
+            &["inspect", text(path)],
+            &["export", text(path), "--format", "onnx", "--out", text(&out)],
+            &["train", "--method", "fp32", "--init-from", text(path), "--out", text(&out)],
+        ] {
+            assert_refused(&format!("{command:?}"), &shiftnet(command), 1, expected);
+        }
+    }
+    let refused = shiftnet(&["infer", text(finished()), text(&run)]);
+    assert_refused("infer of a run", &refused, 1, &["is a directory", "export RUN --format packed"]);
+    assert!(!out.exists());
+}
+
+/// A network is asked only for classes that it knows, and S³ does not begin from plain weights.
+#[test]
+fn networks_for_something_else() {
+    let directory = temporary();
+    let cifar = cifar(directory.path(), "cifar", None);
+    let line = ["eval", text(finished()), "--dataset", "cifar10", "--data", text(&cifar)];
+    assert_refused("another dataset", &shiftnet(&line), 1, &["knows 10 classes, the first of which is"]);
+    let plain = directory.path().join("plain");
+    succeed(&small(&plain, &["--method", "fp32", "--max-steps", "0", "--quiet"]));
+    let out = directory.path().join("run");
+    let refused = shiftnet(&small(&out, &["--init-from", text(&plain)]));
+    assert_refused("plain weights", &refused, 1, &["no latents of S³ 3-bit follow", "--method fp32"]);
+    assert!(!out.exists());
+    // A run stands for its best weights, or its last where it has no best.
+    succeed(&small(&out, &["--method", "ternary", "--bits", "2", "--init-from", text(&plain), "--quiet"]));
+    let refused = shiftnet(&["eval", text(&plain), "--bits", "3"]);
+    assert_refused("bits of real weights", &refused, 1, &["holds fp32, not 3-bit"]);
+}
+
+/// No output takes the place of what it is made of, or of what a run needs.
+#[test]
+fn outputs_replace_no_input() {
+    let directory = temporary();
+    let run = copy(directory.path());
+    let before = files(&run);
+    let weights = run.join("best.safetensors");
+    let alone = directory.path().join("alone.safetensors");
+    std::fs::copy(&weights, &alone).expect("a small file");
+    let [config, metrics] = ["config.toml", "metrics.jsonl"].map(|name| run.join(name));
+    let of_a_run = ["is a file of a run, and would be replaced"];
+    for (command, expected) in [
+        (&["export", text(&run), "--format", "safetensors", "--out", text(&weights)][..], &of_a_run[..]),
+        (&["eval", text(&run), "--predictions", text(&metrics)], &of_a_run),
+        (&["data", "pack", text(directory.path()), text(&config)], &of_a_run),
+        (&["export", text(&alone), "--format", "safetensors", "--out", text(&alone)], &["is what is read"]),
+    ] {
+        assert_refused(&format!("{command:?}"), &shiftnet(command), 2, expected);
+    }
+    assert!(files(&run) == before);
+    // Another name in a run's directory is anybody's.
+    let plain = run.join("plain.safetensors");
+    succeed(&["export", text(&run), "--format", "safetensors", "--out", text(&plain)]);
+    succeed(&["export", text(&run), "--format", "safetensors", "--out", text(&plain)]);
 }
 
 #[test]
@@ -172,7 +250,7 @@ fn damaged_data() {
     // Whole but short files are a note, not an error.
     let whole = cifar(at, "whole", None);
     let more = ["--dataset", "cifar10", "--data", text(&whole), "--max-steps", "1"];
-    let output = crate::succeed(&small(&out, &more));
+    let output = succeed(&small(&out, &more));
     assert!(crate::stderr(&output).contains("test_batch.bin holds 4 images, not 10,000"));
 }
 
@@ -197,6 +275,10 @@ fn adapters() {
             ("VK_ICD_FILENAMES", "/nonexistent"),
         ],
     ];
+    for arguments in [&small(&out, &[])[..], &["devices"]] {
+        let output = command(arguments).env("WGPU_BACKEND", "vulcan").output().expect("it starts");
+        assert_refused("a backend", &output, 1, &["WGPU_BACKEND is `vulcan`", "vulkan, metal, dx12 or gl"]);
+    }
     for variables in &none[..if cfg!(target_os = "linux") { 2 } else { 1 }] {
         let output = command(&small(&out, &["--adapter", "0"])).envs(variables.iter().copied()).output();
         let output = output.expect("it starts");
