@@ -238,43 +238,14 @@ fn finished(run: &RunDir, settings: &Settings, done: &checkpoint::Progress) -> O
     Some(format!("{path} is finished: {step} steps, {epoch} epochs. Extend it with {remedy}."))
 }
 
-/// A run's own settings with what a resume may change: how far, how often, and where the data is.
+/// A run's own settings with what a resume may change.
 fn extended(args: &Args, own: Settings) -> Result<Settings> {
-    let flags = args.flags.clone();
-    let changed = Flags {
-        epochs: None,
-        max_steps: None,
-        log_every: None,
-        checkpoint_every: None,
-        data: None,
-        strict: None,
-        ..flags.clone()
-    };
-    let named = toml::to_string(&changed)
-        .map_err(|e| Error::Usage(format!("a resumed run continues with its own settings ({e})")))?;
-    if let Some(line) = named.lines().next() {
-        let flag = line.split(' ').next().unwrap_or(line);
-        return Err(Error::Usage(format!(
-            "--{flag} cannot change in a resumed run, which continues with its own settings. --epochs, --max-steps, \
-             --log-every, --checkpoint-every, --data, --strict and --adapter can."
-        )));
-    }
     if args.config.is_some() {
         return Err(Error::Usage(
             "--config cannot change a resumed run, which has its own config.toml".into(),
         ));
     }
-    let settings = Settings {
-        epochs: flags.epochs.unwrap_or(own.epochs),
-        max_steps: flags.max_steps.or(own.max_steps),
-        log_every: flags.log_every.unwrap_or(own.log_every),
-        checkpoint_every: flags.checkpoint_every.or(own.checkpoint_every),
-        data: flags.data.or(own.data.clone()),
-        strict: flags.strict.unwrap_or(own.strict),
-        ..own
-    };
-    settings.check()?;
-    Ok(settings)
+    own.extended(&args.flags)
 }
 
 /// What runs, on what.

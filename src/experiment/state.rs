@@ -30,16 +30,9 @@ impl State {
             return Ok(State::New);
         }
         let config = run.config()?;
-        let (now, then) = (settings.identity(), config.settings.identity());
-        let keys =
-            |value: &serde_json::Value| value.as_object().map(|map| map.keys().cloned().collect::<Vec<_>>());
-        let names = [&now, &then].into_iter().filter_map(keys).flatten().collect::<Vec<_>>();
         // Where the experiment leaves it to the data, the run has what the data said.
-        let differs = |name: &&String| {
-            let said_by_data = *name == "image-size" && settings.image_size.is_none();
-            !said_by_data && now.get(name.as_str()) != then.get(name.as_str())
-        };
-        if let Some(name) = names.iter().find(differs) {
+        let said_by_data: &[&str] = if settings.image_size.is_none() { &["image-size"] } else { &[] };
+        if let Some(name) = settings.differs(&config.settings.identity(), said_by_data) {
             return Err(Error::Usage(format!(
                 "{} holds a run with another {name} than the experiment's: move it away, or choose another --out",
                 run.path.display()

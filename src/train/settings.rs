@@ -8,6 +8,7 @@ use crate::method::{InitName, Method, MethodName, inq};
 use crate::model::{Arch, Shortcut};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use toml::Table;
 
 /// Published recipes: batch 256, 200 epochs, cosine, weight decay 1e-4, alpha 1e-5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
@@ -150,7 +151,7 @@ impl Flags {
             settings: Flags,
         }
         let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
-        let of_run = toml::from_str::<toml::Table>(&text).is_ok_and(|table| table.contains_key("settings"));
+        let of_run = toml::from_str::<Table>(&text).is_ok_and(|table| table.contains_key("settings"));
         match of_run {
             true => toml::from_str::<OfRun>(&text).map(|run| run.settings),
             false => toml::from_str(&text),
@@ -219,6 +220,9 @@ impl Flags {
         Ok(settings)
     }
 }
+
+/// What may change in a run that goes on: how far, how often, and where the data is.
+const MAY_CHANGE: [&str; 6] = ["epochs", "max-steps", "log-every", "checkpoint-every", "data", "strict"];
 
 /// What measured best for S³ on CIFAR-10 (its gates must cross zero, so it wants larger steps than fp32).
 const DEFAULT_LR: f32 = 0.4;
@@ -372,6 +376,34 @@ impl Settings {
         self.batch_size / self.accumulate
     }
 
+    /// These, with what `flags` change of a run that goes on.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where that cannot change; [`Error::Setting`] for an illegal value.
+    pub fn extended(&self, flags: &Flags) -> Result<Settings> {
+        let unknown = |e: &dyn std::fmt::Display| Error::Usage(format!("a setting is not understood: {e}"));
+        let changed = Table::try_from(flags).map_err(|e| unknown(&e))?;
+        if let Some(flag) = changed.keys().find(|key| !MAY_CHANGE.contains(&key.as_str())) {
+            let can: String = MAY_CHANGE.iter().map(|flag| format!("--{flag}, ")).collect();
+            return Err(Error::Usage(format!(
+                "--{flag} cannot change in a resumed run, which continues with its own settings. {can}and --adapter can."
+            )));
+        }
+        let mut table = Table::try_from(self).map_err(|e| unknown(&e))?;
+        table.extend(changed);
+        let settings: Settings = table.try_into().map_err(|e| unknown(&e))?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// The first setting of [`Settings::identity`] in which these differ from a run's, `then`, and that is none of `except`.
+    pub fn differs(&self, then: &serde_json::Value, except: &[&str]) -> Option<String> {
+        let now = self.identity();
+        let differs = |name: &&String| !except.contains(&name.as_str()) && then.get(*name) != now.get(*name);
+        // What only one of them has differs too.
+        now.as_object()?.keys().chain(then.as_object()?.keys()).find(differs).cloned()
+    }
+
     /// The settings that equal runs share: no paths, and not what only says how far or how often. Settings that there were not
     /// always are left out where they change nothing, so that runs from before can go on.
     pub fn identity(&self) -> serde_json::Value {
@@ -385,7 +417,7 @@ impl Settings {
             for (key, _) in later.iter().filter(|(_, unused)| *unused) {
                 map.remove(*key);
             }
-            for key in ["data", "strict", "init-from", "max-steps", "log-every", "checkpoint-every"] {
+            for key in MAY_CHANGE.into_iter().filter(|key| *key != "epochs").chain(["init-from"]) {
                 map.remove(key);
             }
         }

@@ -165,7 +165,8 @@ impl Setup {
                 "Restore the run's own files",
             ));
         }
-        if let Some(name) = self.changed_since(&progress) {
+        // The number of epochs may grow.
+        if let Some(name) = self.settings.differs(&progress.settings, &["epochs"]) {
             let problem = format!("was made with another {name} than config.toml says");
             return Err(Error::checkpoint(path, problem, "Restore the run's own config.toml"));
         }
@@ -187,14 +188,6 @@ impl Setup {
     /// What the network is fed, where the dataset's name does not say it.
     fn input(&self) -> Option<data::Input> {
         self.source.name.input().is_none().then(|| self.source.input.clone())
-    }
-
-    /// The setting that differs from those of a checkpoint, if any. The number of epochs may grow.
-    fn changed_since(&self, progress: &Progress) -> Option<String> {
-        let (now, then) = (self.settings.identity(), &progress.settings);
-        let differs = |name: &&String| *name != "epochs" && then.get(name) != now.get(name);
-        // What only one of them has differs too.
-        now.as_object()?.keys().chain(then.as_object()?.keys()).find(differs).cloned()
     }
 
     fn initial_from(&self, path: &Path) -> Result<Tensors> {
