@@ -1,10 +1,9 @@
 //! Which charts a run's metrics give.
 
+use super::html::escape;
 use super::ink::Ink;
 use super::metrics::{Epoch, Metrics, Weights};
-use super::page::escape;
 use super::plots::{self, Line, LineChart, range_of};
-use std::fmt::Write;
 
 /// A chart with its title and legend.
 #[derive(Clone, Debug)]
@@ -14,6 +13,20 @@ pub struct Figure {
     pub legend: String,
     /// An SVG element.
     pub svg: String,
+}
+
+/// Charts beside each other.
+pub fn figures(figures: &[Figure]) -> String {
+    if figures.is_empty() {
+        return String::new();
+    }
+    let figure = |f: &Figure| {
+        let Figure { title, legend, svg } = f;
+        format!(
+            "<figure>\n<figcaption><h3>{title}</h3><div class=\"legend\">{legend}</div></figcaption>\n{svg}</figure>\n"
+        )
+    };
+    format!("<div class=\"charts\">\n{}</div>\n", figures.iter().map(figure).collect::<String>())
 }
 
 pub(super) const STEP: &str = "step";
@@ -260,7 +273,7 @@ fn smooth(points: &[(f64, f64)], span: f64) -> Vec<(f64, f64)> {
 pub(super) fn legend(keys: &[(Ink, String)]) -> String {
     keys.iter().fold(String::new(), |mut html, (ink, name)| {
         let (colour, name) = (ink.variable(), escape(name));
-        write!(html, "<span><i style=\"background:var({colour})\"></i>{name}</span>").expect(INFALLIBLE);
+        html += &format!("<span><i style=\"background:var({colour})\"></i>{name}</span>");
         html
     })
 }
@@ -270,13 +283,11 @@ fn depth_legend(names: &[&str]) -> String {
     let mut scale = String::new();
     for (i, name) in names.iter().enumerate() {
         let (colour, name) = (Ink::Layer(i as u8).variable(), escape(name));
-        write!(scale, "<i title=\"{name}\" style=\"background:var({colour})\"></i>").expect(INFALLIBLE);
+        scale += &format!("<i title=\"{name}\" style=\"background:var({colour})\"></i>");
     }
     let [first, last] = [names.first(), names.last()].map(|name| escape(name.copied().unwrap_or_default()));
     format!("<span class=\"depth\">{first}<b>{scale}</b>{last}</span>")
 }
-
-const INFALLIBLE: &str = "a string takes everything";
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,6 @@
 //! Charts as inline SVG.
 
+use super::html::escape;
 use super::ink::{Ink, themed};
 use plotters::chart::MeshStyle;
 use plotters::coord::Shift;
@@ -105,7 +106,7 @@ fn svg(label: &str, height: f64, draw: impl FnOnce(&DrawingArea<SVGBackend, Shif
         area.present().expect(INFALLIBLE);
     }
     let body = drawing.split_once('>').map_or("", |(_, body)| body);
-    let label = super::page::escape(label);
+    let label = escape(label);
     format!("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{label}\">{}", size.0, size.1, themed(body))
 }
 

@@ -3,9 +3,9 @@
 use super::gather::Point;
 use super::table::{self, COLUMNS};
 use super::{Comparison, Far, Row};
-use crate::report::charts::{Figure, averaged, legend};
+use crate::report::charts::{Figure, averaged, figures, legend};
+use crate::report::html::{document, escape, section};
 use crate::report::ink::{self, Ink};
-use crate::report::page::{document, escape, figures, section};
 use crate::report::plots::{Line, LineChart, range_of};
 use std::collections::BTreeMap;
 
@@ -224,7 +224,7 @@ mod tests {
     use super::*;
     use crate::experiment::Published;
     use crate::report::compare::{Entry, Subject, gather};
-    use crate::report::page::tests::assert_balanced;
+    use crate::report::html::tests::assert_balanced;
     use crate::train::RunDir;
     use crate::train::run_dir::Config;
     use crate::train::settings::Flags;
