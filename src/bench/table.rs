@@ -1,22 +1,7 @@
 //! Records as text for people.
 
 use super::record::{Bound, Ceilings, DataTimes, KernelTimes, Phases, RunTimes, ScalePoint};
-
-/// Rows under a head, columns as wide as their widest cell; the first `left` columns are text, the others numbers.
-pub fn columns(head: &[&str], left: usize, rows: &[Vec<String>]) -> String {
-    let length = |text: &str| text.chars().count();
-    let width = |i: usize| rows.iter().map(|row| length(&row[i])).chain([length(head[i])]).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..head.len()).map(width).collect();
-    let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let cell = |(i, text): (usize, &str)| {
-            let width = widths[i];
-            if i < left { format!("{text:width$}") } else { format!("{text:>width$}") }
-        };
-        cells.enumerate().map(cell).collect::<Vec<_>>().join("  ").trim_end().to_string()
-    };
-    let rows = rows.iter().map(|row| line(&mut row.iter().map(String::as_str)));
-    std::iter::once(line(&mut head.iter().copied())).chain(rows).collect::<Vec<_>>().join("\n")
-}
+use crate::columns::columns;
 
 /// The ceilings, one a line.
 pub fn ceilings(c: &Ceilings) -> String {
@@ -30,7 +15,7 @@ pub fn ceilings(c: &Ceilings) -> String {
     lines.push((gemm, c.gemm_f32_gflop_per_s, "GFLOP/s"));
     let row = |(name, rate, unit): (String, f64, &str)| vec![name, unit.to_string(), number(rate)];
     let rows: Vec<_> = lines.into_iter().map(row).collect();
-    columns(&["ceilings", "", ""], 2, &rows)
+    columns(&["ceilings", "", ""], 2.., &rows)
 }
 
 /// How fast images are read.
@@ -39,7 +24,7 @@ pub fn data(times: &[DataTimes]) -> String {
         vec![t.work.clone(), t.threads.to_string(), t.images.to_string(), number(t.images_per_s)]
     };
     let rows: Vec<_> = times.iter().map(row).collect();
-    columns(&["reading", "threads", "images", "images/s"], 1, &rows)
+    columns(&["reading", "threads", "images", "images/s"], 1.., &rows)
 }
 
 /// Kernels at their shapes.
@@ -71,7 +56,7 @@ pub fn kernels(kernels: &[KernelTimes]) -> String {
             percent(k.share),
         ]
     };
-    columns(&head, 3, &kernels.iter().map(row).collect::<Vec<_>>())
+    columns(&head, 3.., &kernels.iter().map(row).collect::<Vec<_>>())
 }
 
 /// Training steps or evaluations.
@@ -113,7 +98,7 @@ pub fn runs(what: &str, runs: &[RunTimes]) -> String {
             r.time_over_fp32.map_or("-".into(), |ratio| format!("{ratio:.3}")),
         ]
     };
-    columns(&head, 3, &runs.iter().map(row).collect::<Vec<_>>())
+    columns(&head, 3.., &runs.iter().map(row).collect::<Vec<_>>())
 }
 
 /// Training at several sizes.
@@ -135,7 +120,7 @@ pub fn scale(points: &[ScalePoint]) -> String {
             p.resident_bytes.map_or("-".into(), mebibytes),
         ]
     };
-    columns(&head, 2, &points.iter().map(row).collect::<Vec<_>>())
+    columns(&head, 2.., &points.iter().map(row).collect::<Vec<_>>())
 }
 
 /// Three or four digits that count.
@@ -156,12 +141,6 @@ fn percent(share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn columns_are_aligned() {
-        let rows = [vec!["a".to_string(), "1".into()], vec!["±bcd".into(), "22.5".into()]];
-        assert_eq!(columns(&["name", "ms"], 1, &rows), "name    ms\na        1\n±bcd  22.5");
-    }
 
     #[test]
     fn numbers_keep_their_digits() {

@@ -1,5 +1,5 @@
-//! Reports, each one self-contained HTML file: a run's, with its curves, its weights and some test images; and a comparison
-//! of many runs.
+//! Reports, each one self-contained HTML file: a run's, with its curves, its weights and some test images; and a
+//! comparison of many runs.
 
 mod charts;
 pub mod compare;
