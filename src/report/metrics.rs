@@ -168,6 +168,15 @@ impl Metrics {
         finite.reduce(|best, e| if e.val_top1 > best.val_top1 { e } else { best })
     }
 
+    /// The last evaluation, where it is of a part of an epoch (`--max-steps` ended the run there) and better than the best, which
+    /// is of whole epochs.
+    pub fn better_part(&self) -> Option<&Epoch> {
+        let [first, .., last] = &self.epochs[..] else { return None };
+        let whole = (last.epoch + 1) * first.step;
+        let is_part = last.step * (first.epoch + 1) < whole;
+        (is_part && last.val_top1 > self.best()?.val_top1).then_some(last)
+    }
+
     /// The last step that was logged; 0 before the first.
     pub fn last_step(&self) -> u64 {
         let steps = self.steps.iter().map(|s| s.step);
@@ -307,6 +316,18 @@ mod tests {
         let metrics = parse(&[&epoch(0, 5, 10.0), &epoch(1, 10, 30.0), &epoch(2, 15, 30.0)]);
         assert_eq!(metrics.best().map(|e| e.epoch), Some(1));
         assert_eq!(metrics.images_per_s(), Some(10.0));
+    }
+
+    #[test]
+    fn a_part_of_an_epoch_may_be_better_than_the_best() {
+        let part = |step, top1| epoch(2, step, top1).replace(r#""best":true"#, r#""best":false"#);
+        let lasts = |last: &str| {
+            parse(&[&epoch(0, 5, 10.0), &epoch(1, 10, 30.0), last]).better_part().map(|e| e.step)
+        };
+        assert_eq!(lasts(&part(12, 40.0)), Some(12));
+        assert_eq!(lasts(&part(12, 30.0)), None, "no better");
+        assert_eq!(lasts(&part(15, 40.0)), None, "whole, as INQ's that cannot be the best");
+        assert!(parse(&[&part(3, 40.0)]).better_part().is_none(), "nothing to be better than");
     }
 
     #[test]

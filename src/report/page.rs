@@ -35,9 +35,22 @@ fn head(report: &Report) -> String {
         );
     }
     format!(
-        "<header>\n<h1>{}</h1>\n<p class=\"muted\">{}</p>\n<dl class=\"tiles\">\n{tiles}</dl>\n</header>\n",
+        "<header>\n<h1>{}</h1>\n<p class=\"muted\">{}</p>\n{}<dl class=\"tiles\">\n{tiles}</dl>\n</header>\n",
         escape(&report.title()),
-        escape(&status(report))
+        escape(&status(report)),
+        better_last(&report.metrics)
+    )
+}
+
+/// That the last checkpoint is better than the best, where it is.
+fn better_last(metrics: &Metrics) -> String {
+    let Some(last) = metrics.better_part() else { return String::new() };
+    format!(
+        "<p class=\"warning\">The best is of whole epochs. At its end, at step {} within epoch {}, the run is better: top-1 is \
+         {:.2} %. <code>--checkpoint last</code> is the better file.</p>\n",
+        last.step,
+        last.epoch + 1,
+        last.val_top1
     )
 }
 
@@ -69,7 +82,8 @@ fn tiles_of(report: &Report) -> Vec<(String, String, String)> {
     let mut tiles = Vec::new();
     let mut tile = |name: &str, value: String, more: String| tiles.push((name.to_string(), value, more));
     if let Some(best) = metrics.best() {
-        let more = format!("top-5 {:.2} %; epoch {}, step {}", best.val_top5, best.epoch + 1, best.step);
+        let more =
+            format!("after epoch {}, step {}; top-5 {:.2} %", best.epoch + 1, best.step, best.val_top5);
         tile("Best test top-1", format!("{:.2} %", best.val_top1), more);
     }
     if let Some(last) = metrics.epochs.last() {
@@ -265,6 +279,25 @@ mod tests {
         assert!(page.contains("after 1 of 200 epochs at step 2") && page.contains("--layer0:"));
         assert!(!page.contains("NaN") && !page.contains("http://") && !page.contains("l<1>"));
         assert_balanced(&page);
+    }
+
+    #[test]
+    fn a_run_that_ends_better_within_an_epoch_says_so() {
+        let epoch = |number, step, top1, best| {
+            format!(
+                r#"{{"event":"epoch","epoch":{number},"step":{step},"train_loss":2,"train_top1":3,"val_loss":4,"val_top1":{top1},"val_top5":60,"images_per_s":7,"best":{best}}}"#
+            )
+        };
+        let page = |top1| render(&report(&[epoch(0, 10, 20.0, true), epoch(1, 17, top1, false)].join("\n")));
+        let better = page(25.5);
+        assert!(better.contains("after epoch 1, step 10; top-5 60.00 %"), "{better}");
+        assert!(
+            better.contains("at step 17 within epoch 2, the run is better: top-1 is 25.50 %"),
+            "{better}"
+        );
+        assert!(better.contains("<code>--checkpoint last</code>"));
+        assert!(!page(19.5).contains("--checkpoint last"));
+        assert_balanced(&better);
     }
 
     #[test]
