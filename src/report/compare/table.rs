@@ -30,10 +30,15 @@ pub fn spread(spread: Option<Spread>, write: Write) -> String {
     }
 }
 
-/// How many runs the numbers are of: `n = 3`; those that are not finished are marked.
+/// How many runs the numbers are of: `n = 3`; repeats of a seed and those that are not finished are marked.
 pub fn count(group: &Group) -> String {
     let n = group.measured.val_top1.map_or(0, |spread| spread.n);
-    let of = if group.runs == n { String::new() } else { format!(" of {}", group.runs) };
+    let mut of = if group.runs == n { String::new() } else { format!(" of {}", group.runs) };
+    of += &match group.seeds {
+        _ if !group.repeats() => String::new(),
+        1 => ", one seed".into(),
+        seeds => format!(", {seeds} seeds"),
+    };
     match group.unfinished_at {
         _ if n == 0 => format!("n = 0{of}"),
         None => format!("n = {n}{of}"),
@@ -101,6 +106,7 @@ mod tests {
             name: "s3".into(),
             runs: 3,
             finished: 3,
+            seeds: 3,
             measured,
             unfinished_at: None,
             published: vec![],
@@ -110,7 +116,11 @@ mod tests {
         assert_eq!(count(&group), "n = 3 of 5");
         group.unfinished_at = Some([2, 4]);
         assert_eq!(count(&group), "n = 3 of 5, at epochs 2 to 4");
+        group.seeds = 2;
+        assert_eq!(count(&group), "n = 3 of 5, 2 seeds, at epochs 2 to 4");
+        (group.seeds, group.runs, group.unfinished_at) = (1, 3, None);
+        assert_eq!(count(&group), "n = 3, one seed");
         group.measured = Measured::default();
-        assert_eq!(count(&group), "n = 0 of 5");
+        assert_eq!(count(&group), "n = 0 of 3");
     }
 }
