@@ -63,7 +63,7 @@ fn unsaid() -> bool {
     true
 }
 
-/// The state of discrete weights.
+/// The state of a family's weights.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Weights {
     /// Share of the weights whose sign changed, mean over the epoch's steps.
@@ -96,7 +96,7 @@ pub struct Movement {
     pub gradient_norms: BTreeMap<String, Option<f64>>,
 }
 
-/// One layer's discrete weights.
+/// One layer's weights.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Layer {
     pub name: String,
@@ -194,7 +194,7 @@ impl Metrics {
             .or_else(|| of(self.steps.iter().map(|s| s.images_per_s).collect()))
     }
 
-    /// The state of the discrete weights at the last epoch, all and by layer; `None` for full precision.
+    /// The state of the weights at the last epoch, all and by layer; `None` where it was not logged.
     pub fn final_weights(&self) -> Option<(&Weights, &[Layer])> {
         let last = self.epochs.last()?;
         last.weights.as_ref().map(|weights| (weights, last.layers.as_slice()))
@@ -277,7 +277,7 @@ mod tests {
         assert!(metrics.steps[0].loss.is_nan());
         let read = &metrics.epochs[0];
         assert_eq!((read.epoch, read.val_top1, read.val_loss), (4, 45.0, 1.25));
-        let (all, layers) = metrics.final_weights().expect("discrete weights");
+        let (all, layers) = metrics.final_weights().expect("logged weights");
         assert_eq!((layers[0].name.as_str(), all.sign_flip_rate), ("layer1.0.conv1", 0.01));
         let shares = layers[0].weights.shares();
         assert_eq!(shares[0], 0.25);
@@ -300,7 +300,7 @@ mod tests {
         assert_eq!(steps, [10, 20]);
         assert_eq!(metrics.best().map(|e| e.val_top1), Some(50.0));
         assert_eq!(metrics.last_step(), 20);
-        assert!(metrics.final_weights().is_none(), "full precision");
+        assert!(metrics.final_weights().is_none(), "not logged");
     }
 
     #[test]

@@ -133,7 +133,7 @@ fn bytes(count: usize) -> String {
     }
 }
 
-/// The last epoch's numbers of each layer; empty for full precision.
+/// The last epoch's numbers of each layer; empty where none were logged.
 fn layer_table(metrics: &Metrics) -> String {
     let Some((all, layers)) = metrics.final_weights() else { return String::new() };
     let mut rows = String::new();
