@@ -86,7 +86,7 @@ impl Checkpoint {
     }
 }
 
-/// Evaluates the first test images and chooses some of them, wrong ones too.
+/// Evaluates the first of the run's test images and chooses some of them, wrong ones too.
 ///
 /// `adapter` is as for [`Target::choose`]; without it the run's own counts, and where it is not there, the host.
 ///
@@ -95,7 +95,8 @@ impl Checkpoint {
 pub fn collect(config: &Config, checkpoint: &Checkpoint, adapter: Option<&str>) -> Result<Samples> {
     let settings = &config.settings;
     let source = settings.open(Need::Test)?;
-    let test = data::first(&source.test, Some(LOOKED_AT));
+    // Of those that the run was evaluated on.
+    let test = data::first(&data::first(&source.test, settings.limit_val), Some(LOOKED_AT));
     let network = (settings.arch, settings.shortcut);
     let weights = (checkpoint.path.as_path(), &checkpoint.tensors);
     let evaluate = |target: Target| -> Result<(Vec<Verdict>, String)> {
