@@ -215,9 +215,8 @@ pub(super) fn by_layer(
             Some((e.step as f64, of(&layer.weights)))
         };
         let points = averaged(&metrics.epochs.iter().filter_map(at).collect::<Vec<_>>());
-        // Dots would hide so many lines; a single point is a dot.
-        let dots = points.len() == 1;
-        Line { points, ink: Ink::Layer(i as u8), opacity: 1.0, width: 1.4, dots }
+        // Dots would hide so many lines.
+        Line { points, ink: Ink::Layer(i as u8), opacity: 1.0, width: 1.4, dots: false }
     };
     let mut lines: Vec<Line> = names.iter().enumerate().map(curve).collect();
     let y_range = range_of(lines.iter().flat_map(|l| &l.points).map(|p| p.1), true);
@@ -243,7 +242,6 @@ fn measured(points: &[(f64, f64)], ink: Ink) -> Vec<Line> {
     let line = |points, opacity, width| Line { points, ink, opacity, width, dots: false };
     match points.len() {
         0 => vec![],
-        1 => vec![Line { dots: true, ..line(raw, 1.0, 1.4) }],
         n if n <= NOISY => vec![line(raw, 1.0, 1.2)],
         n => vec![line(raw, 0.4, 1.0), line(averaged(&smooth(points, n as f64 / 60.0)), 1.0, 1.6)],
     }
@@ -271,11 +269,16 @@ fn smooth(points: &[(f64, f64)], span: f64) -> Vec<(f64, f64)> {
 }
 
 pub(super) fn legend(keys: &[(Ink, String)]) -> String {
-    keys.iter().fold(String::new(), |mut html, (ink, name)| {
-        let (colour, name) = (ink.variable(), escape(name));
-        html += &format!("<span><i style=\"background:var({colour})\"></i>{name}</span>");
-        html
-    })
+    keys.iter().map(|(ink, name)| format!("<span>{}{}</span>", swatch(*ink), escape(name))).collect()
+}
+
+/// A patch of the ink, in stripes where its lines are dashed.
+pub(super) fn swatch(ink: Ink) -> String {
+    let colour = ink.variable();
+    match ink.dash() {
+        None => format!("<i style=\"background:var({colour})\"></i>"),
+        Some(dash) => format!("<i class=\"dash{dash}\" style=\"--ink:var({colour})\"></i>"),
+    }
 }
 
 /// A scale of colours from the first layer's name to the last's.
@@ -339,11 +342,13 @@ mod tests {
     fn what_was_not_logged_is_left_out() {
         assert!(curves(&metrics("")).is_empty());
         let step = r#"{"event":"step","step":2,"loss":2.5,"lr":0.3,"images_per_s":40.5}"#;
-        assert_eq!(titles(&curves(&metrics(step))), ["Loss", "Learning rate", "Speed"]);
+        let one = curves(&metrics(step));
+        assert_eq!(titles(&one), ["Loss", "Learning rate", "Speed"]);
+        assert!(one.iter().all(|figure| figure.svg.matches("<circle").count() == 1), "a step is a dot");
         let epoch = r#"{"event":"epoch","epoch":0,"step":2,"train_loss":2,"train_top1":3,"val_loss":4,"val_top1":5,"val_top5":6,"images_per_s":7"#;
         let plain = metrics(&format!("{epoch}}}"));
         assert_eq!(titles(&curves(&plain)), ["Loss", "Accuracy"]);
-        assert!(weights(&plain).is_empty(), "full precision has no latents");
+        assert!(weights(&plain).is_empty(), "no weights were logged");
         let own = r#""sign_flip_rate":0.1,"sparsity":0.5,"shift_histogram":[3,1]"#;
         let layers = format!(r#"{epoch},{own},"layers":[{{"name":"a<b",{own}}}]}}"#);
         let figures = weights(&metrics(&layers));

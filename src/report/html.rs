@@ -36,6 +36,25 @@ pub fn section(title: &str, body: String) -> String {
 
 #[cfg(test)]
 pub mod tests {
+    use super::*;
+
+    /// The declarations of a rule of the style sheet.
+    fn rule(selector: &str) -> &'static str {
+        let rule = STYLE.lines().find_map(|line| line.strip_prefix(selector)?.strip_prefix(" {"));
+        rule.unwrap_or_else(|| panic!("no rule for {selector}"))
+    }
+
+    #[test]
+    fn a_chart_alone_is_no_wider_than_beside_another() {
+        assert!(rule(".charts").contains("repeat(auto-fill,"));
+    }
+
+    #[test]
+    fn texts_beside_numbers_wrap() {
+        assert!(rule(".numbers td").contains("white-space: nowrap"));
+        assert!(rule(".numbers td.text, .numbers thead th.text").contains("white-space: normal"));
+    }
+
     /// Elements are closed in the order in which they were opened.
     pub fn assert_balanced(html: &str) {
         const VOID: [&str; 4] = ["meta", "img", "br", "!DOCTYPE"];

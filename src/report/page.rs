@@ -82,8 +82,7 @@ fn tiles_of(report: &Report) -> Vec<(String, String, String)> {
     let mut tiles = Vec::new();
     let mut tile = |name: &str, value: String, more: String| tiles.push((name.to_string(), value, more));
     if let Some(best) = metrics.best() {
-        let more =
-            format!("after epoch {}, step {}; top-5 {:.2} %", best.epoch + 1, best.step, best.val_top5);
+        let more = format!("epoch {}, step {}; top-5 {:.2} %", best.epoch + 1, best.step, best.val_top5);
         tile("Best test top-1", format!("{:.2} %", best.val_top1), more);
     }
     if let Some(last) = metrics.epochs.last() {
@@ -290,7 +289,7 @@ mod tests {
         };
         let page = |top1| render(&report(&[epoch(0, 10, 20.0, true), epoch(1, 17, top1, false)].join("\n")));
         let better = page(25.5);
-        assert!(better.contains("after epoch 1, step 10; top-5 60.00 %"), "{better}");
+        assert!(better.contains("epoch 1, step 10; top-5 60.00 %"), "{better}");
         assert!(
             better.contains("at step 17 within epoch 2, the run is better: top-1 is 25.50 %"),
             "{better}"

@@ -20,7 +20,7 @@ pub struct Line {
     pub opacity: f64,
     /// Width in units of the drawing, which is [`WIDTH`] units wide.
     pub width: f64,
-    /// Whether to mark the points, where they are few.
+    /// Whether to mark the points, where they are few. A single point is marked whatever this says: no line shows it.
     pub dots: bool,
 }
 
@@ -214,8 +214,14 @@ impl LineChart<'_> {
 fn curve(chart: &mut Chart, line: &Line, y_range: &Range<f64>) {
     let finite = line.points.iter().filter(|(_, y)| y.is_finite());
     let points: Vec<(f64, f64)> = finite.map(|&(x, y)| (x, y.clamp(y_range.start, y_range.end))).collect();
-    if points.len() <= FEW && line.dots {
-        let dot = |&point| Circle::new(point, fine(line.width + 0.7), line.ink.key().filled());
+    if points.len() == 1 || points.len() <= FEW && line.dots {
+        let dot = |&point| {
+            let colour = line.ink.key();
+            // What is dashed as a line is a ring as a dot.
+            let style =
+                if line.ink.dash().is_some() { colour.stroke_width(fine(1.2)) } else { colour.filled() };
+            Circle::new(point, fine(line.width + 0.7), style)
+        };
         chart.draw_series(points.iter().map(dot)).expect(INFALLIBLE);
     }
     let style = line.ink.key().mix(line.opacity).stroke_width(fine(line.width));

@@ -50,7 +50,7 @@ pub struct Spread {
 }
 
 /// What is compared, each a number of a run or a spread of a group's; none where it was not measured. Accuracies are in
-/// percent; sparsity and flips are shares of the discrete weights.
+/// percent; sparsity and flips are shares of the residual blocks' weights.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Measured<T> {
     /// Of the last epoch, and of the best.
@@ -208,8 +208,8 @@ impl Comparison {
             self.groups.iter().filter(|group| group.repeats()).map(|group| group.name.as_str()).collect();
         (!repeated.is_empty()).then(|| {
             format!(
-                "Runs of equal settings and of the same seed are repeats. n counts them, but there is no deviation over \
-                 seeds, of: {}.",
+                "Runs of equal settings and the same seed are repeats: n counts them, but no deviation over seeds is given \
+                 for {}.",
                 repeated.join("; ")
             )
         })

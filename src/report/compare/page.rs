@@ -3,7 +3,7 @@
 use super::gather::Point;
 use super::table::{self, COLUMNS};
 use super::{Comparison, Far, Row};
-use crate::report::charts::{Figure, averaged, figures, legend};
+use crate::report::charts::{Figure, averaged, figures, legend, swatch};
 use crate::report::html::{document, escape, section};
 use crate::report::ink::{self, Ink};
 use crate::report::plots::{Line, LineChart, range_of};
@@ -44,8 +44,7 @@ fn head(comparison: &Comparison) -> String {
 
 /// A group's name behind its colour.
 fn key(group: usize, name: &str) -> String {
-    let colour = Ink::Group(group as u8).variable();
-    format!("<th><i style=\"background:var({colour})\"></i>{}</th>", escape(name))
+    format!("<th>{}{}</th>", swatch(Ink::Group(group as u8)), escape(name))
 }
 
 fn cells(cells: impl IntoIterator<Item = String>) -> String {
@@ -70,7 +69,7 @@ fn results(comparison: &Comparison) -> String {
     names.push("runs");
     let mut head = heads(names);
     if published {
-        head += "<th>published top-1 / top-5 %</th><th class=\"text\">of</th>";
+        head += "<th>published<br>top-1 / top-5 %</th><th class=\"text\">of</th>";
     }
     let mut rows = String::new();
     for (i, group) in comparison.groups.iter().enumerate() {
@@ -90,7 +89,7 @@ fn results(comparison: &Comparison) -> String {
     }
     for alone in &comparison.published_alone {
         let empty = "<td></td>".repeat(COLUMNS.len() + 1);
-        let source = escape(&format!("{}: {}", alone.name, alone.source));
+        let source = escape(&alone.source);
         let figures = escape(&table::published(alone));
         let name = escape(&alone.name);
         rows +=
@@ -98,7 +97,7 @@ fn results(comparison: &Comparison) -> String {
     }
     let note = "Mean ± sample standard deviation over n finished runs of different seeds; of one run, and of repeats of a \
                 seed, there is no deviation. Where no run of a group is finished, its row is grey: the numbers are of the epoch it has reached. \
-                All are of the test images at the last epoch, but for the best top-1. Zeros and flips: of the discrete weights; \
+                All are of the test images at the last epoch, but for the best top-1. Zeros and flips: of the residual blocks' weights; \
                 flips: signs that change at a step, mean over the last epoch.";
     format!("{}<p class=\"note\">{}</p>\n", numbers(&head, &rows), escape(note))
 }
@@ -140,8 +139,8 @@ fn lines(comparison: &Comparison, of: fn(&Point) -> f64) -> Vec<Line> {
         let curves: Vec<Vec<(f64, f64)>> = runs.map(curve).filter(|curve| !curve.is_empty()).collect();
         let ink = Ink::Group(group as u8);
         let line = |points: &[(f64, f64)], opacity, width| {
-            // Dots would hide so many lines; a single point is a dot.
-            Line { points: averaged(points), ink, opacity, width, dots: points.len() == 1 }
+            // Dots would hide so many lines.
+            Line { points: averaged(points), ink, opacity, width, dots: false }
         };
         if curves.len() > 1 {
             thin.extend(curves.iter().map(|curve| line(curve, 0.35, 1.0)));
@@ -212,16 +211,13 @@ fn runs(comparison: &Comparison) -> String {
             Some(link) => format!("<a href=\"{}\">{}</a>", escape(link), escape(&run.name)),
             None => escape(&run.name),
         };
-        let colour = Ink::Group(run.group as u8).variable();
+        let colour = swatch(Ink::Group(run.group as u8));
         let values = run.measured.values().into_iter().zip(COLUMNS);
         let values = values.map(|(value, (_, write))| value.map_or_else(|| "–".into(), write));
         let speed = run.images_per_s.map_or_else(|| "–".into(), |speed| format!("{speed:.1}"));
         let texts = [state(run), run.adapter.clone().unwrap_or_default()];
         let texts = texts.map(|text| format!("<td class=\"text\">{}</td>", escape(&text))).concat();
-        format!(
-            "<tr{class}><th><i style=\"background:var({colour})\"></i>{name}</th>{}{texts}</tr>\n",
-            cells(values.chain([speed]))
-        )
+        format!("<tr{class}><th>{colour}{name}</th>{}{texts}</tr>\n", cells(values.chain([speed])))
     };
     numbers(&head, &comparison.runs.iter().map(row).collect::<String>())
 }
@@ -343,6 +339,9 @@ mod tests {
             assert!(html.contains(part), "{part}");
         }
         assert!(!html.contains("<their>") && !html.contains("<b>") && html.matches("<a href").count() == 1);
+        // What no run repeats has its name at the head of its row alone; of the others the source has another.
+        assert!(html.contains("<td class=\"text\">&lt;their&gt; table</td>"), "{html}");
+        assert!(html.contains("<td class=\"text\">S³: &lt;their&gt; table</td>"), "{html}");
     }
 
     /// Compares runs of these settings, each of one epoch, by their names.
