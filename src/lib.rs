@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod cache;
 pub mod cli;
+pub mod columns;
 pub mod cpu;
 pub mod data;
 pub mod deploy;

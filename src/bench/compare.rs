@@ -1,7 +1,8 @@
 //! Two records of one adapter: what became slower.
 
 use super::record::{KernelTimes, Record, RunTimes, ScalePoint, Times};
-use super::table::{columns, number};
+use super::table::number;
+use crate::columns::columns;
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 
@@ -82,7 +83,7 @@ pub fn report(changes: &[Change]) -> String {
         std::iter::once(c.what.clone()).chain(times.map(number)).collect()
     };
     let rows: Vec<Vec<String>> = slower.iter().map(row).collect();
-    let table = columns(&["slower", "old ms", "+-", "new ms", "+-", "times"], 1, &rows);
+    let table = columns(&["slower", "old ms", "+-", "new ms", "+-", "times"], 1.., &rows);
     format!("{table}\n{} of {} became slower by more than their spread", slower.len(), changes.len())
 }
 

@@ -1,6 +1,7 @@
 //! A recording of training steps for people: time by kernel and by layer, and a Chrome trace.
 
-use super::table::{columns, number};
+use super::table::number;
+use crate::columns::columns;
 use crate::engine::profiled::Recording;
 use crate::gpu::AdapterInfo;
 use crate::plan::{Dispatch, List};
@@ -63,7 +64,7 @@ fn kernels(recording: &Recording) -> String {
         vec![name, count, number(sum.ms / steps), share, rate(sum.flops), rate(sum.bytes)]
     };
     let rows: Vec<_> = sums.into_iter().map(row).collect();
-    columns(&["kernel", "a step", "ms", "share", "GFLOP/s", "GB/s"], 1, &rows)
+    columns(&["kernel", "a step", "ms", "share", "GFLOP/s", "GB/s"], 1.., &rows)
 }
 
 fn layers(recording: &Recording) -> String {
@@ -96,7 +97,7 @@ fn layers(recording: &Recording) -> String {
         let sum = [0, 1, 2].map(|i| rest.iter().map(|(_, phases)| phases[i]).sum());
         rows.push(row(format!("and {} others", rest.len()), sum));
     }
-    columns(&["layer", "forward", "backward", "update", "ms"], 1, &rows)
+    columns(&["layer", "forward", "backward", "update", "ms"], 1.., &rows)
 }
 
 /// The recording in the format of chrome://tracing and Perfetto: dispatches on one track, what the host does on

@@ -36,7 +36,7 @@ const SAMPLE: f64 = 0.05;
 const WARM_UP: usize = 2;
 
 /// The precision of the graph that is trained.
-const GRAPH: &str = "fp32";
+pub(super) const GRAPH: &str = "fp32";
 
 /// Times that each phase is profiled.
 const PROFILES: usize = 3;

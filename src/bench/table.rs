@@ -1,22 +1,8 @@
 //! Records as text for people.
 
 use super::record::{Bound, Ceilings, DataTimes, KernelTimes, Phases, RunTimes, ScalePoint};
-
-/// Rows under a head, columns as wide as their widest cell; the first `left` columns are text, the others numbers.
-pub fn columns(head: &[&str], left: usize, rows: &[Vec<String>]) -> String {
-    let length = |text: &str| text.chars().count();
-    let width = |i: usize| rows.iter().map(|row| length(&row[i])).chain([length(head[i])]).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..head.len()).map(width).collect();
-    let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let cell = |(i, text): (usize, &str)| {
-            let width = widths[i];
-            if i < left { format!("{text:width$}") } else { format!("{text:>width$}") }
-        };
-        cells.enumerate().map(cell).collect::<Vec<_>>().join("  ").trim_end().to_string()
-    };
-    let rows = rows.iter().map(|row| line(&mut row.iter().map(String::as_str)));
-    std::iter::once(line(&mut head.iter().copied())).chain(rows).collect::<Vec<_>>().join("\n")
-}
+use super::runs::GRAPH;
+use crate::columns::columns;
 
 /// The ceilings, one a line.
 pub fn ceilings(c: &Ceilings) -> String {
@@ -30,7 +16,7 @@ pub fn ceilings(c: &Ceilings) -> String {
     lines.push((gemm, c.gemm_f32_gflop_per_s, "GFLOP/s"));
     let row = |(name, rate, unit): (String, f64, &str)| vec![name, unit.to_string(), number(rate)];
     let rows: Vec<_> = lines.into_iter().map(row).collect();
-    columns(&["ceilings", "", ""], 2, &rows)
+    columns(&["ceilings", "", ""], 2.., &rows)
 }
 
 /// How fast images are read.
@@ -39,7 +25,7 @@ pub fn data(times: &[DataTimes]) -> String {
         vec![t.work.clone(), t.threads.to_string(), t.images.to_string(), number(t.images_per_s)]
     };
     let rows: Vec<_> = times.iter().map(row).collect();
-    columns(&["reading", "threads", "images", "images/s"], 1, &rows)
+    columns(&["reading", "threads", "images", "images/s"], 1.., &rows)
 }
 
 /// Kernels at their shapes.
@@ -71,26 +57,17 @@ pub fn kernels(kernels: &[KernelTimes]) -> String {
             percent(k.share),
         ]
     };
-    columns(&head, 3, &kernels.iter().map(row).collect::<Vec<_>>())
+    columns(&head, 3.., &kernels.iter().map(row).collect::<Vec<_>>())
 }
 
-/// Training steps or evaluations.
+/// The head of a column of times: above 1, a row is slower than full precision.
+const OVER_FP32: &str = "time over fp32's";
+
+/// Training steps or evaluations, and what the last column compares.
 pub fn runs(what: &str, runs: &[RunTimes]) -> String {
     let head = [
-        what,
-        "method",
-        "form",
-        "batch",
-        "images/s",
-        "ms",
-        "+-",
-        "n",
-        "GFLOP/s",
-        "forward",
-        "backward",
-        "update",
-        "host",
-        "over fp32",
+        what, "method", "form", "batch", "images/s", "ms", "+-", "n", "GFLOP/s", "forward", "backward",
+        "update", "host", OVER_FP32,
     ];
     let row = |r: &RunTimes| {
         let method =
@@ -113,7 +90,38 @@ pub fn runs(what: &str, runs: &[RunTimes]) -> String {
             r.time_over_fp32.map_or("-".into(), |ratio| format!("{ratio:.3}")),
         ]
     };
-    columns(&head, 3, &runs.iter().map(row).collect::<Vec<_>>())
+    let table = columns(&head, 3.., &runs.iter().map(row).collect::<Vec<_>>());
+    match forms_of_fp32(runs) {
+        None => table,
+        Some(forms) => format!(
+            "{table}\n{OVER_FP32}: the median of the ratios of times measured in turn, above 1 where a row is slower; {forms}"
+        ),
+    }
+}
+
+/// Whether `other` is what `own` is compared with, if it is the first such: what is deployed with what is deployed.
+fn is_full(own: &RunTimes, other: &RunTimes) -> bool {
+    let graph = |run: &RunTimes| run.precision == GRAPH;
+    other.method == "fp32"
+        && graph(own) == graph(other)
+        && (&own.arch, own.batch) == (&other.arch, other.batch)
+}
+
+/// Which form of full precision the rows of each form are compared with, in words; `None` where no row is.
+fn forms_of_fp32(runs: &[RunTimes]) -> Option<String> {
+    let mut forms: Vec<(&str, Vec<&str>)> = Vec::new();
+    for own in runs.iter().filter(|own| own.time_over_fp32.is_some()) {
+        let Some(plain) = runs.iter().find(|other| is_full(own, other)) else { continue };
+        let at = forms.iter().position(|(form, _)| *form == plain.precision).unwrap_or_else(|| {
+            forms.push((&plain.precision, vec![]));
+            forms.len() - 1
+        });
+        if !forms[at].1.contains(&own.precision.as_str()) {
+            forms[at].1.push(&own.precision);
+        }
+    }
+    let words = forms.iter().map(|(plain, own)| format!("{} over fp32's form {plain}", own.join(", ")));
+    (!forms.is_empty()).then(|| format!("form {}", words.collect::<Vec<_>>().join("; ")))
 }
 
 /// Training at several sizes.
@@ -135,7 +143,7 @@ pub fn scale(points: &[ScalePoint]) -> String {
             p.resident_bytes.map_or("-".into(), mebibytes),
         ]
     };
-    columns(&head, 2, &points.iter().map(row).collect::<Vec<_>>())
+    columns(&head, 2.., &points.iter().map(row).collect::<Vec<_>>())
 }
 
 /// Three or four digits that count.
@@ -156,11 +164,44 @@ fn percent(share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::record::Times;
+
+    fn times(method: &str, precision: &str, time_over_fp32: Option<f64>) -> RunTimes {
+        RunTimes {
+            arch: "resnet8".into(),
+            method: method.into(),
+            bits: 3,
+            batch: 8,
+            precision: precision.into(),
+            images_per_s: 100.0,
+            gflop_per_s: 1.0,
+            phases_ms: None,
+            dispatches: 1,
+            plan_bytes: 1,
+            time_over_fp32,
+            ms: Times::of(&[80.0]),
+        }
+    }
 
     #[test]
-    fn columns_are_aligned() {
-        let rows = [vec!["a".to_string(), "1".into()], vec!["±bcd".into(), "22.5".into()]];
-        assert_eq!(columns(&["name", "ms"], 1, &rows), "name    ms\na        1\n±bcd  22.5");
+    fn what_a_row_is_compared_with_is_said() {
+        let graph = [times("fp32", "fp32", None), times("s3", "fp32", Some(1.25))];
+        let text = runs("training", &graph);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].ends_with("host  time over fp32's") && lines[2].ends_with("1.250"), "{text}");
+        assert!(lines[3].starts_with("time over fp32's: the median of the ratios"), "{text}");
+        assert!(lines[3].ends_with("slower; form fp32 over fp32's form fp32"), "{text}");
+        let deployed = [
+            times("fp32", "fp32 folded", None),
+            times("s3", "fp32 packed", Some(0.9)),
+            times("s3", "int8 dp4a", Some(0.8)),
+        ];
+        let text = runs("inference", &[&graph[..], &deployed].concat());
+        assert!(
+            text.ends_with("fp32's form fp32; fp32 packed, int8 dp4a over fp32's form fp32 folded"),
+            "{text}"
+        );
+        assert_eq!(runs("training", &graph[..1]).lines().count(), 2, "nothing is compared");
     }
 
     #[test]

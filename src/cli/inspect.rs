@@ -2,6 +2,7 @@
 
 use super::eval::Which;
 use super::{Outcome, print};
+use crate::columns::columns;
 use crate::deploy::compile::{Inference, Options};
 use crate::deploy::{Arith, Model, packed};
 use crate::engine::Target;
@@ -44,14 +45,10 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let method = trained::method(&tensors, progress.as_ref().map(|progress| &progress.settings));
     let plain = weights::discretize(tensors.clone())
         .map_err(|problem| Error::checkpoint(&file, problem, "Give a file with all latents of each layer"))?;
-    let width = plain.keys().map(String::len).max().unwrap_or(0).max("total".len());
-    print(&format!(
-        "{:width$}  {:>16}  {:>8}  {:>6}  {:>10}  {:>10}",
-        "tensor", "shape", "distinct", "zero", "f32 bytes", "as stored*"
-    ))?;
     let (mut all, mut small) = (0, 0);
     let alphabet = method.family().alphabet();
     let mut real = 0;
+    let mut rows = Vec::new();
     for (name, (shape, values)) in &plain {
         // INQ's are real until they are all fixed.
         let latent = !tensors.contains_key(name);
@@ -64,15 +61,20 @@ pub fn run(args: &Args) -> Result<Outcome> {
         distinct.dedup();
         let zeros = values.iter().filter(|v| **v == 0.0).count() as f64 / values.len().max(1) as f64;
         let shape = shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
-        print(&format!(
-            "{name:width$}  {shape:>16}  {:>8}  {:>5.1}%  {bytes:>10}  {packed:>10}",
-            distinct.len(),
-            100.0 * zeros
-        ))?;
+        rows.push(vec![
+            name.clone(),
+            shape,
+            distinct.len().to_string(),
+            format!("{:.1}%", 100.0 * zeros),
+            bytes.to_string(),
+            packed.to_string(),
+        ]);
         all += bytes;
         small += packed;
     }
-    print(&format!("{:width$}  {:>16}  {:>8}  {:>6}  {all:>10}  {small:>10}", "total", "", "", ""))?;
+    let none = String::new;
+    rows.push(vec!["total".into(), none(), none(), none(), all.to_string(), small.to_string()]);
+    print(&columns(&["tensor", "shape", "distinct", "zero", "f32 bytes", "as stored*"], 1.., &rows))?;
     print(&match method.is_discrete() {
         true => format!("* discrete weights ({method}) at {} bits, everything else at 32", method.bits),
         false => "* all at 32 bits: this file has no discrete weights".into(),
@@ -99,15 +101,12 @@ fn packed_model(path: &Path) -> Result<Outcome> {
             None => "without ranges of activations: f32 only",
         }
     ))?;
-    let [bytes, replaced, kept] = layers(&model)?;
+    let Layers { mut rows, bytes, replaced, kept } = layers(&model)?;
     let [all, _] = model.weights();
-    print(&format!(
-        "{:width$}  {:>12}  {bytes:>8}  {:>8.2}  the file has {file} bytes",
-        "total",
-        "",
-        8.0 * bytes as f64 / all as f64,
-        width = width(&model)
-    ))?;
+    let bits = format!("{:.2}", 8.0 * bytes as f64 / all as f64);
+    let whole = format!("the file has {file} bytes");
+    rows.push(vec!["total".into(), String::new(), bytes.to_string(), bits, String::new(), whole]);
+    print(&columns(&["layer", "shape", "bytes", "bits*", "zero", "weights by value"], 1..5, &rows))?;
     print("* bytes of weights, scales and biases, a weight")?;
     print(&format!(
         "A forward pass of one image: {replaced} multiply-adds are a shift and an addition each (zeros need none), {kept} \
@@ -129,21 +128,22 @@ fn packed_model(path: &Path) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Characters of the longest layer's name.
-fn width(model: &Model) -> usize {
-    model.convs.keys().map(String::len).max().unwrap_or(0).max("total".len())
+/// What the layers of a packed model are.
+struct Layers {
+    /// A row a layer.
+    rows: Vec<Vec<String>>,
+    /// Of all.
+    bytes: u64,
+    /// Multiplications of a forward pass that are shifts, and those that stay.
+    replaced: u64,
+    kept: u64,
 }
 
-/// The layers, a line each. Returns their bytes, the multiplications of a forward pass that are shifts, and those that stay.
-fn layers(model: &Model) -> Result<[u64; 3]> {
+fn layers(model: &Model) -> Result<Layers> {
     let alphabet = model.method.family().alphabet();
-    let width = width(model);
-    print(&format!(
-        "{:width$}  {:>12}  {:>8}  {:>8}  {:>6}  weights by value",
-        "layer", "shape", "bytes", "bits*", "zero"
-    ))?;
     let graph = model.graph()?;
     let [mut bytes, mut replaced, mut kept] = [0u64; 3];
+    let mut rows = Vec::new();
     for node in &graph.nodes {
         let Some(conv) = model.convs.get(&node.name) else { continue };
         let stored = packed::conv_bytes(conv, alphabet.as_ref());
@@ -155,20 +155,21 @@ fn layers(model: &Model) -> Result<[u64; 3]> {
             false => kept += pixels * nonzero,
         }
         bytes += stored as u64;
-        print(&format!(
-            "{:width$}  {:>12}  {stored:>8}  {:>8.2}  {:>5.1}%  {}",
-            node.name,
+        rows.push(vec![
+            node.name.clone(),
             conv.shape.map(|d| d.to_string()).join("x"),
-            8.0 * stored as f64 / conv.weight.len() as f64,
-            100.0 * zeros as f64 / conv.weight.len() as f64,
-            if conv.discrete { values(&conv.weight) } else { "f32".into() }
-        ))?;
+            stored.to_string(),
+            format!("{:.2}", 8.0 * stored as f64 / conv.weight.len() as f64),
+            format!("{:.1}%", 100.0 * zeros as f64 / conv.weight.len() as f64),
+            if conv.discrete { values(&conv.weight) } else { "f32".into() },
+        ]);
     }
     let classifier = 4 * (model.fc[0].len() + model.fc[1].len());
-    print(&format!("{:width$}  {:>12}  {classifier:>8}", "fc", "f32"))?;
+    let none = String::new;
+    rows.push(vec!["fc".into(), "f32".into(), classifier.to_string(), none(), none(), none()]);
     bytes += classifier as u64;
     kept += model.fc[0].len() as u64;
-    Ok([bytes, replaced, kept])
+    Ok(Layers { rows, bytes, replaced, kept })
 }
 
 /// How many weights have each value, from the smallest on.

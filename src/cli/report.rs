@@ -71,7 +71,7 @@ pub(super) fn comparison(
         eprintln_lossy(&format!("warning: {missing}"));
     }
     let comparison = compare::write(subject, entries, out)?;
-    print(compare::table(&comparison).trim_end())?;
+    print(&compare::table(&comparison))?;
     print(&format!("wrote {}", out.join("comparison.html").display()))?;
     print(&format!("wrote {}", out.join("comparison.json").display()))?;
     Ok(Outcome::Done)

@@ -1,10 +1,9 @@
 //! Which charts a run's metrics give.
 
+use super::html::escape;
 use super::ink::Ink;
 use super::metrics::{Epoch, Metrics, Weights};
-use super::page::escape;
 use super::plots::{self, Line, LineChart, range_of};
-use std::fmt::Write;
 
 /// A chart with its title and legend.
 #[derive(Clone, Debug)]
@@ -14,6 +13,20 @@ pub struct Figure {
     pub legend: String,
     /// An SVG element.
     pub svg: String,
+}
+
+/// Charts beside each other.
+pub fn figures(figures: &[Figure]) -> String {
+    if figures.is_empty() {
+        return String::new();
+    }
+    let figure = |f: &Figure| {
+        let Figure { title, legend, svg } = f;
+        format!(
+            "<figure>\n<figcaption><h3>{title}</h3><div class=\"legend\">{legend}</div></figcaption>\n{svg}</figure>\n"
+        )
+    };
+    format!("<div class=\"charts\">\n{}</div>\n", figures.iter().map(figure).collect::<String>())
 }
 
 pub(super) const STEP: &str = "step";
@@ -202,9 +215,8 @@ pub(super) fn by_layer(
             Some((e.step as f64, of(&layer.weights)))
         };
         let points = averaged(&metrics.epochs.iter().filter_map(at).collect::<Vec<_>>());
-        // Dots would hide so many lines; a single point is a dot.
-        let dots = points.len() == 1;
-        Line { points, ink: Ink::Layer(i as u8), opacity: 1.0, width: 1.4, dots }
+        // Dots would hide so many lines.
+        Line { points, ink: Ink::Layer(i as u8), opacity: 1.0, width: 1.4, dots: false }
     };
     let mut lines: Vec<Line> = names.iter().enumerate().map(curve).collect();
     let y_range = range_of(lines.iter().flat_map(|l| &l.points).map(|p| p.1), true);
@@ -230,7 +242,6 @@ fn measured(points: &[(f64, f64)], ink: Ink) -> Vec<Line> {
     let line = |points, opacity, width| Line { points, ink, opacity, width, dots: false };
     match points.len() {
         0 => vec![],
-        1 => vec![Line { dots: true, ..line(raw, 1.0, 1.4) }],
         n if n <= NOISY => vec![line(raw, 1.0, 1.2)],
         n => vec![line(raw, 0.4, 1.0), line(averaged(&smooth(points, n as f64 / 60.0)), 1.0, 1.6)],
     }
@@ -258,11 +269,16 @@ fn smooth(points: &[(f64, f64)], span: f64) -> Vec<(f64, f64)> {
 }
 
 pub(super) fn legend(keys: &[(Ink, String)]) -> String {
-    keys.iter().fold(String::new(), |mut html, (ink, name)| {
-        let (colour, name) = (ink.variable(), escape(name));
-        write!(html, "<span><i style=\"background:var({colour})\"></i>{name}</span>").expect(INFALLIBLE);
-        html
-    })
+    keys.iter().map(|(ink, name)| format!("<span>{}{}</span>", swatch(*ink), escape(name))).collect()
+}
+
+/// A patch of the ink, in stripes where its lines are dashed.
+pub(super) fn swatch(ink: Ink) -> String {
+    let colour = ink.variable();
+    match ink.dash() {
+        None => format!("<i style=\"background:var({colour})\"></i>"),
+        Some(dash) => format!("<i class=\"dash{dash}\" style=\"--ink:var({colour})\"></i>"),
+    }
 }
 
 /// A scale of colours from the first layer's name to the last's.
@@ -270,13 +286,11 @@ fn depth_legend(names: &[&str]) -> String {
     let mut scale = String::new();
     for (i, name) in names.iter().enumerate() {
         let (colour, name) = (Ink::Layer(i as u8).variable(), escape(name));
-        write!(scale, "<i title=\"{name}\" style=\"background:var({colour})\"></i>").expect(INFALLIBLE);
+        scale += &format!("<i title=\"{name}\" style=\"background:var({colour})\"></i>");
     }
     let [first, last] = [names.first(), names.last()].map(|name| escape(name.copied().unwrap_or_default()));
     format!("<span class=\"depth\">{first}<b>{scale}</b>{last}</span>")
 }
-
-const INFALLIBLE: &str = "a string takes everything";
 
 #[cfg(test)]
 mod tests {
@@ -328,11 +342,13 @@ mod tests {
     fn what_was_not_logged_is_left_out() {
         assert!(curves(&metrics("")).is_empty());
         let step = r#"{"event":"step","step":2,"loss":2.5,"lr":0.3,"images_per_s":40.5}"#;
-        assert_eq!(titles(&curves(&metrics(step))), ["Loss", "Learning rate", "Speed"]);
+        let one = curves(&metrics(step));
+        assert_eq!(titles(&one), ["Loss", "Learning rate", "Speed"]);
+        assert!(one.iter().all(|figure| figure.svg.matches("<circle").count() == 1), "a step is a dot");
         let epoch = r#"{"event":"epoch","epoch":0,"step":2,"train_loss":2,"train_top1":3,"val_loss":4,"val_top1":5,"val_top5":6,"images_per_s":7"#;
         let plain = metrics(&format!("{epoch}}}"));
         assert_eq!(titles(&curves(&plain)), ["Loss", "Accuracy"]);
-        assert!(weights(&plain).is_empty(), "full precision has no latents");
+        assert!(weights(&plain).is_empty(), "no weights were logged");
         let own = r#""sign_flip_rate":0.1,"sparsity":0.5,"shift_histogram":[3,1]"#;
         let layers = format!(r#"{epoch},{own},"layers":[{{"name":"a<b",{own}}}]}}"#);
         let figures = weights(&metrics(&layers));

@@ -1,7 +1,6 @@
 //! The colours of charts: variables of the page's style sheet, for light and dark.
 
 use plotters::style::RGBColor;
-use std::fmt::Write;
 
 /// A colour by what it means; the style sheet says what it looks like, by day and by night.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +43,14 @@ impl Ink {
         }
     }
 
+    /// How its lines are dashed, from 1; solid ones are not. Groups that share a colour are told apart by it.
+    pub fn dash(self) -> Option<usize> {
+        match self {
+            Ink::Group(n) => Some(usize::from(n) / HUES % (DASHES.len() + 1)).filter(|dash| *dash > 0),
+            _ => None,
+        }
+    }
+
     fn of_key(hex: &str) -> Option<Ink> {
         let number = |at: usize| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok();
         match (number(0)?, number(2)?, number(4)?) {
@@ -67,7 +74,10 @@ pub fn themed(drawing: &str) -> String {
         let attribute = if before.ends_with("fill") { "fill" } else { "stroke" };
         match (rest.get(at + 3..at + 9).and_then(Ink::of_key), before.strip_suffix(attribute)) {
             (Some(ink), Some(before)) => {
-                themed.push_str(&format!("{before}style=\"{attribute}:var({})", ink.variable()));
+                themed += &format!("{before}style=\"{attribute}:var({})", ink.variable());
+                if let (Some(dash), "stroke") = (ink.dash(), attribute) {
+                    themed += &format!(";stroke-dasharray:{}", DASHES[dash - 1]);
+                }
                 rest = &rest[at + 9..];
             }
             _ => {
@@ -108,34 +118,33 @@ pub fn scales(layers: usize, sizes: usize) -> [String; 2] {
         let place = |i: usize, count: usize| i as f64 / count.saturating_sub(1).max(1) as f64;
         for i in 0..layers {
             let colour = mixed(&DEPTH[theme], place(i, layers));
-            write!(css, "{}:{colour};", Ink::Layer(i as u8).variable()).expect(INFALLIBLE);
+            css += &format!("{}:{colour};", Ink::Layer(i as u8).variable());
         }
         for i in 1..sizes {
             let colour = mixed(&SIZE[theme], place(i - 1, sizes - 1));
-            write!(css, "{}:{colour};", Ink::Size(i as u8).variable()).expect(INFALLIBLE);
+            css += &format!("{}:{colour};", Ink::Size(i as u8).variable());
         }
         css
     })
 }
 
-/// Colours that are told apart at a glance, by the colour-blind too as far as eight can be.
-const GROUPS: [[&str; 8]; 2] = [
-    ["#0072b2", "#d55e00", "#009e73", "#b8498a", "#6b4fb0", "#8a6d00", "#1c232b", "#3aa6dd"],
-    ["#56b4e9", "#f5934e", "#2fc69a", "#e58fc0", "#ab94f5", "#d9c04a", "#e6eaee", "#2f86c4"],
+const HUES: usize = 6;
+
+/// Colours that are told apart at a glance, by the colour-blind too: light, dark.
+const GROUPS: [[&str; HUES]; 2] = [
+    ["#0a46c8", "#a03a00", "#18a06c", "#a0408e", "#1c232b", "#bd8f00"],
+    ["#5b8cff", "#d0690f", "#2ee68c", "#d070a8", "#f2f7fa", "#f5e85a"],
 ];
 
-/// The style sheet's variables for `groups` groups of runs: light, dark. More than there are colours for lie on a scale.
+/// Dashes, in quarters of a chart's unit, of groups beyond the colours: the second six, the third, the fourth.
+const DASHES: [&str; 3] = ["28 22", "2 18", "28 18 2 18"];
+
+/// The style sheet's variables for `groups` groups of runs: light, dark.
 pub fn groups(groups: usize) -> [String; 2] {
-    [0, 1].map(|theme| {
-        let colour = |i: usize| match groups <= GROUPS[theme].len() {
-            true => GROUPS[theme][i].to_string(),
-            false => mixed(&DEPTH[theme], i as f64 / (groups - 1) as f64),
-        };
-        (0..groups).map(|i| format!("{}:{};", Ink::Group(i as u8).variable(), colour(i))).collect()
+    GROUPS.map(|hues| {
+        (0..groups).map(|i| format!("{}:{};", Ink::Group(i as u8).variable(), hues[i % HUES])).collect()
     })
 }
-
-const INFALLIBLE: &str = "a string takes everything";
 
 #[cfg(test)]
 mod tests {
@@ -169,13 +178,63 @@ mod tests {
     }
 
     #[test]
-    fn groups_have_colours_of_their_own() {
-        assert_eq!(groups(2)[0], "--group0:#0072b2;--group1:#d55e00;");
-        for count in [8, 9, 30] {
-            for theme in groups(count) {
-                let colours: std::collections::BTreeSet<&str> =
-                    theme.split_terminator(';').filter_map(|v| v.split_once(':')).map(|(_, c)| c).collect();
-                assert_eq!(colours.len(), count, "{theme}");
+    fn groups_are_told_apart() {
+        assert_eq!(groups(2)[0], "--group0:#0a46c8;--group1:#a03a00;");
+        for theme in groups(24) {
+            let colours = theme.split_terminator(';').filter_map(|v| v.split_once(':')).map(|(_, c)| c);
+            let looks: std::collections::BTreeSet<_> =
+                colours.enumerate().map(|(i, colour)| (colour, Ink::Group(i as u8).dash())).collect();
+            assert_eq!(looks.len(), 24, "{theme}");
+        }
+        let RGBColor(r, g, b) = Ink::Group(7).key();
+        let drawing = format!("<a stroke=\"#{r:02X}{g:02X}{b:02X}\"/><b fill=\"#{r:02X}{g:02X}{b:02X}\"/>");
+        let wanted =
+            "<a style=\"stroke:var(--group7);stroke-dasharray:28 22\"/><b style=\"fill:var(--group7)\"/>";
+        assert_eq!(themed(&drawing), wanted);
+    }
+
+    /// What the eye makes of a colour: linear light, through `seen`, as CIE L*a*b*.
+    fn lab(hex: &str, seen: &[[f64; 3]; 3]) -> [f64; 3] {
+        let rgb = [1, 3, 5].map(|at| {
+            let value = f64::from(u8::from_str_radix(&hex[at..at + 2], 16).expect("#rrggbb")) / 255.0;
+            if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+        });
+        let times = |rows: &[[f64; 3]; 3], v: [f64; 3]| {
+            rows.map(|row| row.iter().zip(v).map(|(a, b)| a * b).sum::<f64>().clamp(0.0, 1.0))
+        };
+        // sRGB to XYZ, relative to the white of D65.
+        let white = [[0.4339, 0.3762, 0.1899], [0.2126, 0.7152, 0.0722], [0.0177, 0.1095, 0.8728]];
+        let root = |t: f64| if t > 0.008856 { t.cbrt() } else { 7.787 * t + 16.0 / 116.0 };
+        let [x, y, z] = times(&white, times(seen, rgb)).map(root);
+        [116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)]
+    }
+
+    /// The dichromats' by Machado, Oliveira and Fernandes, A Physiologically-based Model for Simulation of Color Vision
+    /// Deficiency (2009), severity 1.
+    #[test]
+    fn every_eye_tells_the_hues_apart() {
+        let eyes = [
+            [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
+            [
+                [0.152286, 1.052583, -0.204868],
+                [0.114503, 0.786281, 0.099216],
+                [-0.003882, -0.048116, 1.051998],
+            ],
+            [
+                [0.367322, 0.860646, -0.227968],
+                [0.280085, 0.672501, 0.047413],
+                [-0.011820, 0.042940, 0.968881],
+            ],
+        ];
+        for (hues, eye) in GROUPS.iter().flat_map(|hues| eyes.iter().map(move |eye| (hues, eye))) {
+            for (i, one) in hues.iter().enumerate() {
+                for other in &hues[..i] {
+                    let squares =
+                        lab(one, eye).into_iter().zip(lab(other, eye)).map(|(a, b)| (a - b).powi(2));
+                    let distance = squares.sum::<f64>().sqrt();
+                    // 2.3 can just be seen, side by side.
+                    assert!(distance > 25.0, "{one} and {other} are {distance:.1} apart for {eye:?}");
+                }
             }
         }
     }

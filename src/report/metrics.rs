@@ -63,7 +63,7 @@ fn unsaid() -> bool {
     true
 }
 
-/// The state of discrete weights.
+/// The state of a family's weights.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Weights {
     /// Share of the weights whose sign changed, mean over the epoch's steps.
@@ -99,7 +99,7 @@ pub struct Movement {
     pub gradient_norms: BTreeMap<String, Option<f64>>,
 }
 
-/// One layer's discrete weights.
+/// One layer's weights.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Layer {
     pub name: String,
@@ -171,6 +171,15 @@ impl Metrics {
         finite.reduce(|best, e| if e.val_top1 > best.val_top1 { e } else { best })
     }
 
+    /// The last evaluation, where it is of a part of an epoch (`--max-steps` ended the run there) and better than the best, which
+    /// is of whole epochs.
+    pub fn better_part(&self) -> Option<&Epoch> {
+        let [first, .., last] = &self.epochs[..] else { return None };
+        let whole = (last.epoch + 1) * first.step;
+        let is_part = last.step * (first.epoch + 1) < whole;
+        (is_part && last.val_top1 > self.best()?.val_top1).then_some(last)
+    }
+
     /// The last step that was logged; 0 before the first.
     pub fn last_step(&self) -> u64 {
         let steps = self.steps.iter().map(|s| s.step);
@@ -188,7 +197,7 @@ impl Metrics {
             .or_else(|| of(self.steps.iter().map(|s| s.images_per_s).collect()))
     }
 
-    /// The state of the discrete weights at the last epoch, all and by layer; `None` for full precision.
+    /// The state of the weights at the last epoch, all and by layer; `None` where it was not logged.
     pub fn final_weights(&self) -> Option<(&Weights, &[Layer])> {
         let last = self.epochs.last()?;
         last.weights.as_ref().map(|weights| (weights, last.layers.as_slice()))
@@ -271,7 +280,7 @@ mod tests {
         assert!(metrics.steps[0].loss.is_nan());
         let read = &metrics.epochs[0];
         assert_eq!((read.epoch, read.val_top1, read.val_loss), (4, 45.0, 1.25));
-        let (all, layers) = metrics.final_weights().expect("discrete weights");
+        let (all, layers) = metrics.final_weights().expect("logged weights");
         assert_eq!((layers[0].name.as_str(), all.sign_flip_rate), ("layer1.0.conv1", 0.01));
         let shares = layers[0].weights.shares();
         assert_eq!(shares[0], 0.25);
@@ -294,7 +303,7 @@ mod tests {
         assert_eq!(steps, [10, 20]);
         assert_eq!(metrics.best().map(|e| e.val_top1), Some(50.0));
         assert_eq!(metrics.last_step(), 20);
-        assert!(metrics.final_weights().is_none(), "full precision");
+        assert!(metrics.final_weights().is_none(), "not logged");
     }
 
     #[test]
@@ -310,6 +319,18 @@ mod tests {
         let metrics = parse(&[&epoch(0, 5, 10.0), &epoch(1, 10, 30.0), &epoch(2, 15, 30.0)]);
         assert_eq!(metrics.best().map(|e| e.epoch), Some(1));
         assert_eq!(metrics.images_per_s(), Some(10.0));
+    }
+
+    #[test]
+    fn a_part_of_an_epoch_may_be_better_than_the_best() {
+        let part = |step, top1| epoch(2, step, top1).replace(r#""best":true"#, r#""best":false"#);
+        let lasts = |last: &str| {
+            parse(&[&epoch(0, 5, 10.0), &epoch(1, 10, 30.0), last]).better_part().map(|e| e.step)
+        };
+        assert_eq!(lasts(&part(12, 40.0)), Some(12));
+        assert_eq!(lasts(&part(12, 30.0)), None, "no better");
+        assert_eq!(lasts(&part(15, 40.0)), None, "whole, as INQ's that cannot be the best");
+        assert!(parse(&[&part(3, 40.0)]).better_part().is_none(), "nothing to be better than");
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! Reports, each one self-contained HTML file: a run's, with its curves, its weights and some test images; and a comparison
-//! of many runs.
+//! Reports, each one self-contained HTML file: a run's, with its curves, its weights and some test images; and a
+//! comparison of many runs.
 
 mod charts;
 pub mod compare;
+mod html;
 mod ink;
 mod metrics;
 mod movement;
@@ -31,8 +32,8 @@ struct Report {
 }
 
 /// Writes `report.html` of the run in `directory` and returns its path. Runs that are not finished have a page
-/// too. Images are evaluated with the best checkpoint, or with the `last`. `adapter` evaluates the test images, as for [`crate::engine::Target::choose`]; without it the run's own,
-/// else the host.
+/// too. Test images are evaluated with the best checkpoint, or with the `last`, by `adapter`, as for
+/// [`crate::engine::Target::choose`]; without it by the run's own, else by the host.
 ///
 /// # Errors
 /// [`Error::Checkpoint`] where the directory holds no run, or its metrics cannot be understood;

@@ -1,30 +1,13 @@
 //! The page: HTML around the charts. Everything that comes from files goes through [`escape`].
 
 use super::Report;
-use super::charts::{self, Figure};
+use super::charts::{self, figures};
+use super::html::{document, escape, section};
 use super::ink;
 use super::metrics::Metrics;
 use super::movement;
 use super::plots::percent;
 use super::samples::Samples;
-use std::fmt::Write;
-
-const STYLE: &str = include_str!("style.css");
-
-/// `text` for the inside of an element or of a quoted attribute.
-pub fn escape(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut escaped, c| {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c => escaped.push(c),
-        }
-        escaped
-    })
-}
 
 /// The whole page.
 pub fn render(report: &Report) -> String {
@@ -43,38 +26,31 @@ pub fn render(report: &Report) -> String {
     document(&report.title(), [&light, &dark], &sections.concat())
 }
 
-/// A self-contained page: `body` in the style of all, with further variables by day and by night.
-pub fn document(title: &str, [light, dark]: [&str; 2], body: &str) -> String {
-    let title = escape(title);
-    format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{title}</title>\n<style>\n{STYLE}:root {{ {light} }}\n\
-         @media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n</style>\n</head>\n<body>\n{body}</body>\n</html>\n",
-    )
-}
-
-/// A section, unless it would be empty.
-pub fn section(title: &str, body: String) -> String {
-    if body.is_empty() { body } else { format!("<section>\n<h2>{title}</h2>\n{body}</section>\n") }
-}
-
 fn head(report: &Report) -> String {
     let mut tiles = String::new();
     for (name, value, more) in tiles_of(report) {
-        writeln!(
-            tiles,
-            "<div class=\"tile\"><dt>{}</dt><dd class=\"value\">{}</dd><dd class=\"more\">{}</dd></div>",
-            escape(&name),
-            escape(&value),
-            escape(&more)
-        )
-        .expect(INFALLIBLE);
+        let [name, value, more] = [name, value, more].map(|text| escape(&text));
+        tiles += &format!(
+            "<div class=\"tile\"><dt>{name}</dt><dd class=\"value\">{value}</dd><dd class=\"more\">{more}</dd></div>\n"
+        );
     }
     format!(
-        "<header>\n<h1>{}</h1>\n<p class=\"muted\">{}</p>\n<dl class=\"tiles\">\n{tiles}</dl>\n</header>\n",
+        "<header>\n<h1>{}</h1>\n<p class=\"muted\">{}</p>\n{}<dl class=\"tiles\">\n{tiles}</dl>\n</header>\n",
         escape(&report.title()),
-        escape(&status(report))
+        escape(&status(report)),
+        better_last(&report.metrics)
+    )
+}
+
+/// That the last checkpoint is better than the best, where it is.
+fn better_last(metrics: &Metrics) -> String {
+    let Some(last) = metrics.better_part() else { return String::new() };
+    format!(
+        "<p class=\"warning\">The best is of whole epochs. At its end, at step {} within epoch {}, the run is better: top-1 is \
+         {:.2} %. <code>--checkpoint last</code> is the better file.</p>\n",
+        last.step,
+        last.epoch + 1,
+        last.val_top1
     )
 }
 
@@ -106,7 +82,7 @@ fn tiles_of(report: &Report) -> Vec<(String, String, String)> {
     let mut tiles = Vec::new();
     let mut tile = |name: &str, value: String, more: String| tiles.push((name.to_string(), value, more));
     if let Some(best) = metrics.best() {
-        let more = format!("top-5 {:.2} %; epoch {}, step {}", best.val_top5, best.epoch + 1, best.step);
+        let more = format!("epoch {}, step {}; top-5 {:.2} %", best.epoch + 1, best.step, best.val_top5);
         tile("Best test top-1", format!("{:.2} %", best.val_top1), more);
     }
     if let Some(last) = metrics.epochs.last() {
@@ -156,32 +132,17 @@ fn bytes(count: usize) -> String {
     }
 }
 
-/// Charts beside each other.
-pub fn figures(figures: &[Figure]) -> String {
-    if figures.is_empty() {
-        return String::new();
-    }
-    let figure = |f: &Figure| {
-        let Figure { title, legend, svg } = f;
-        format!(
-            "<figure>\n<figcaption><h3>{title}</h3><div class=\"legend\">{legend}</div></figcaption>\n{svg}</figure>\n"
-        )
-    };
-    format!("<div class=\"charts\">\n{}</div>\n", figures.iter().map(figure).collect::<String>())
-}
-
-/// The last epoch's numbers of each layer; empty for full precision.
+/// The last epoch's numbers of each layer; empty where none were logged.
 fn layer_table(metrics: &Metrics) -> String {
     let Some((all, layers)) = metrics.final_weights() else { return String::new() };
     let mut rows = String::new();
     let entries = layers.iter().map(|l| (l.name.as_str(), &l.weights)).chain([("all", all)]);
     for (name, weights) in entries {
-        write!(rows, "<tr><th>{}</th><td>{}</td>", escape(name), percent(weights.sign_flip_rate))
-            .expect(INFALLIBLE);
+        rows += &format!("<tr><th>{}</th><td>{}</td>", escape(name), percent(weights.sign_flip_rate));
         for share in weights.shares() {
-            write!(rows, "<td>{}</td>", percent(share)).expect(INFALLIBLE);
+            rows += &format!("<td>{}</td>", percent(share));
         }
-        rows.push_str("</tr>\n");
+        rows += "</tr>\n";
     }
     let sizes: String =
         charts::size_names(all.shift_histogram.len()).iter().map(|s| format!("<th>{s}</th>")).collect();
@@ -217,12 +178,10 @@ fn samples(samples: &Result<Samples, String>) -> String {
                 format!("<strong>✗ {predicted}</strong><br><span class=\"muted\">is {truth}</span>"),
             ),
         };
-        writeln!(
-            items,
-            "<li class=\"{class}\"><img src=\"{}\" alt=\"{alt}\" title=\"test image {}\">{text}</li>",
+        items += &format!(
+            "<li class=\"{class}\"><img src=\"{}\" alt=\"{alt}\" title=\"test image {}\">{text}</li>\n",
             sample.address, sample.index
-        )
-        .expect(INFALLIBLE);
+        );
     }
     format!("<p class=\"note\">{}</p>\n<ul class=\"samples\">\n{items}</ul>\n", escape(&intro))
 }
@@ -247,10 +206,9 @@ fn configuration(report: &Report) -> String {
     format!("<div class=\"tables\">\n{}{}</div>\n", table(left), table(right))
 }
 
-const INFALLIBLE: &str = "a string takes everything";
-
 #[cfg(test)]
-pub mod tests {
+mod tests {
+    use super::super::html::tests::assert_balanced;
     use super::super::samples::Sample;
     use super::*;
     use crate::gpu::AdapterInfo;
@@ -268,21 +226,6 @@ pub mod tests {
             checkpoint: None,
             samples: Err("no data in <here>".into()),
         }
-    }
-
-    /// Elements are closed in the order in which they were opened.
-    pub fn assert_balanced(html: &str) {
-        const VOID: [&str; 4] = ["meta", "img", "br", "!DOCTYPE"];
-        let mut open = Vec::new();
-        for tag in html.split('<').skip(1).filter_map(|part| part.split_once('>')).map(|(tag, _)| tag) {
-            let name = tag.split([' ', '\n']).next().unwrap_or_default();
-            match name.strip_prefix('/') {
-                Some(name) => assert_eq!(open.pop(), Some(name), "{tag}"),
-                None if VOID.contains(&name) || tag.ends_with('/') => {}
-                None => open.push(name),
-            }
-        }
-        assert!(open.is_empty(), "{open:?} are not closed");
     }
 
     #[test]
@@ -335,6 +278,25 @@ pub mod tests {
         assert!(page.contains("after 1 of 200 epochs at step 2") && page.contains("--layer0:"));
         assert!(!page.contains("NaN") && !page.contains("http://") && !page.contains("l<1>"));
         assert_balanced(&page);
+    }
+
+    #[test]
+    fn a_run_that_ends_better_within_an_epoch_says_so() {
+        let epoch = |number, step, top1, best| {
+            format!(
+                r#"{{"event":"epoch","epoch":{number},"step":{step},"train_loss":2,"train_top1":3,"val_loss":4,"val_top1":{top1},"val_top5":60,"images_per_s":7,"best":{best}}}"#
+            )
+        };
+        let page = |top1| render(&report(&[epoch(0, 10, 20.0, true), epoch(1, 17, top1, false)].join("\n")));
+        let better = page(25.5);
+        assert!(better.contains("epoch 1, step 10; top-5 60.00 %"), "{better}");
+        assert!(
+            better.contains("at step 17 within epoch 2, the run is better: top-1 is 25.50 %"),
+            "{better}"
+        );
+        assert!(better.contains("<code>--checkpoint last</code>"));
+        assert!(!page(19.5).contains("--checkpoint last"));
+        assert_balanced(&better);
     }
 
     #[test]

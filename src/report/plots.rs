@@ -1,5 +1,6 @@
 //! Charts as inline SVG.
 
+use super::html::escape;
 use super::ink::{Ink, themed};
 use plotters::chart::MeshStyle;
 use plotters::coord::Shift;
@@ -19,7 +20,7 @@ pub struct Line {
     pub opacity: f64,
     /// Width in units of the drawing, which is [`WIDTH`] units wide.
     pub width: f64,
-    /// Whether to mark the points, where they are few.
+    /// Whether to mark the points, where they are few. A single point is marked whatever this says: no line shows it.
     pub dots: bool,
 }
 
@@ -105,7 +106,7 @@ fn svg(label: &str, height: f64, draw: impl FnOnce(&DrawingArea<SVGBackend, Shif
         area.present().expect(INFALLIBLE);
     }
     let body = drawing.split_once('>').map_or("", |(_, body)| body);
-    let label = super::page::escape(label);
+    let label = escape(label);
     format!("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{label}\">{}", size.0, size.1, themed(body))
 }
 
@@ -213,8 +214,14 @@ impl LineChart<'_> {
 fn curve(chart: &mut Chart, line: &Line, y_range: &Range<f64>) {
     let finite = line.points.iter().filter(|(_, y)| y.is_finite());
     let points: Vec<(f64, f64)> = finite.map(|&(x, y)| (x, y.clamp(y_range.start, y_range.end))).collect();
-    if points.len() <= FEW && line.dots {
-        let dot = |&point| Circle::new(point, fine(line.width + 0.7), line.ink.key().filled());
+    if points.len() == 1 || points.len() <= FEW && line.dots {
+        let dot = |&point| {
+            let colour = line.ink.key();
+            // What is dashed as a line is a ring as a dot.
+            let style =
+                if line.ink.dash().is_some() { colour.stroke_width(fine(1.2)) } else { colour.filled() };
+            Circle::new(point, fine(line.width + 0.7), style)
+        };
         chart.draw_series(points.iter().map(dot)).expect(INFALLIBLE);
     }
     let style = line.ink.key().mix(line.opacity).stroke_width(fine(line.width));

@@ -71,8 +71,10 @@ impl Checkpoint {
         let tensors = weights::discretize(latents).map_err(|problem| {
             Error::checkpoint(&path, problem, "Resume the run: it writes its checkpoints anew")
         })?;
-        // What latents were is discrete now.
-        let made = tensors.iter().filter(|(name, _)| !stored.contains(*name));
+        // What latents were is discrete now, but for INQ's that are not all fixed.
+        let alphabet = method.family().alphabet();
+        let holds = |values: &[f32]| alphabet.is_some_and(|alphabet| alphabet.holds(values));
+        let made = tensors.iter().filter(|(name, (_, values))| !stored.contains(*name) && holds(values));
         let discrete = made.map(|(_, (_, values))| values.len()).sum();
         let counted = tensors.iter().filter(|(name, _)| !name.contains(".running_"));
         let parameters = counted.map(|(_, (_, values))| values.len()).sum();
@@ -86,7 +88,7 @@ impl Checkpoint {
     }
 }
 
-/// Evaluates the first test images and chooses some of them, wrong ones too.
+/// Evaluates the first of the run's test images and chooses some of them, wrong ones too.
 ///
 /// `adapter` is as for [`Target::choose`]; without it the run's own counts, and where it is not there, the host.
 ///
@@ -95,7 +97,8 @@ impl Checkpoint {
 pub fn collect(config: &Config, checkpoint: &Checkpoint, adapter: Option<&str>) -> Result<Samples> {
     let settings = &config.settings;
     let source = settings.open(Need::Test)?;
-    let test = data::first(&source.test, Some(LOOKED_AT));
+    // Of those that the run was evaluated on.
+    let test = data::first(&data::first(&source.test, settings.limit_val), Some(LOOKED_AT));
     let network = (settings.arch, settings.shortcut);
     let weights = (checkpoint.path.as_path(), &checkpoint.tensors);
     let evaluate = |target: Target| -> Result<(Vec<Verdict>, String)> {

@@ -1,9 +1,8 @@
 //! Several charts as one SVG file, to be looked at alone.
 
+use super::html::{STYLE, escape};
 use super::ink::Ink;
-use super::page::escape;
 use super::plots::{self, HEIGHT, Line, WIDTH, range_of};
-use std::fmt::Write;
 
 /// A chart of one curve over things side by side.
 #[derive(Clone, Debug)]
@@ -53,14 +52,13 @@ fn chart(panel: &Panel) -> String {
 
 fn text(svg: &mut String, [x, y]: [u32; 2], size: u32, text: &str) {
     let text = escape(text);
-    writeln!(svg, "<text x=\"{x}\" y=\"{y}\" font-size=\"{size}\" style=\"fill:var(--text)\">{text}</text>")
-        .expect("a string takes everything");
+    *svg +=
+        &format!("<text x=\"{x}\" y=\"{y}\" font-size=\"{size}\" style=\"fill:var(--text)\">{text}</text>\n");
 }
 
 /// The variables of the page's style sheet with their colours, by day.
 fn colours() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let style = include_str!("style.css");
-    let day = style.split_once("@media").map_or(style, |(day, _)| day);
+    let day = STYLE.split_once("@media").map_or(STYLE, |(day, _)| day);
     day.split([';', '{', '}'])
         .filter_map(|line| line.split_once(": "))
         .map(|(name, colour)| (name.trim(), colour))

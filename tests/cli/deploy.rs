@@ -149,7 +149,7 @@ fn what_is_packed_is_shown() {
         "10 classes of 32 x 32",
         "layer3.0.conv2",
         // 64 rows of 18 blocks of 3 words, and two numbers a row.
-        "64x64x3x3     14336      3.11",
+        "64x64x3x3  14336   3.11",
         "shift and an addition",
         "Memory at one image",
     ] {

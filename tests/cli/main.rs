@@ -11,6 +11,7 @@ mod deploy;
 mod errors;
 mod experiment;
 mod places;
+mod report;
 mod stops;
 mod tensorboard;
 mod variants;

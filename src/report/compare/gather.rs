@@ -3,9 +3,10 @@
 use super::{Comparison, Difference, Entry, Far, Group, Measured, Row, Spread, Subject};
 use crate::error::Result;
 use crate::method::MethodName;
-use crate::report::metrics::Metrics;
+use crate::report::metrics::{Epoch, Metrics};
 use crate::train::RunDir;
 use crate::train::run_dir::Config;
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 /// An epoch of a run's curves.
@@ -61,20 +62,7 @@ pub fn gather(subject: Subject, entries: &[Entry], out: &Path) -> Result<Compari
 
 fn read(entry: &Entry, out: &Path) -> Result<Found> {
     let run = RunDir::new(&entry.directory);
-    let mut row = Row {
-        name: entry.name.clone(),
-        group: 0,
-        directory: entry.directory.clone(),
-        state: Far::NotBegun,
-        epoch: 0,
-        epochs: 0,
-        steps: 0,
-        images_per_s: None,
-        adapter: None,
-        measured: Measured::default(),
-        curves: vec![],
-        link: None,
-    };
+    let mut row = not_begun(entry);
     if !run.holds_a_run() {
         return Ok(Found { row, config: None });
     }
@@ -84,42 +72,72 @@ fn read(entry: &Entry, out: &Path) -> Result<Found> {
         true => Metrics::read(&run.metrics())?,
         false => Metrics::default(),
     };
-    let last = metrics.epochs.last();
-    row.epoch = last.map_or(0, |e| e.epoch + 1);
+    row.state = far(&run, &config, &metrics);
+    row.seed = Some(config.settings.seed);
+    row.epoch = metrics.epochs.last().map_or(0, |e| e.epoch + 1);
     row.epochs = config.settings.epochs;
     row.steps = metrics.last_step();
-    row.state = match std::fs::read_to_string(run.failure()) {
-        Ok(reason) => Far::Failed(reason.trim().into()),
-        Err(_) => {
-            if metrics.is_finished(&config.settings) {
-                Far::Finished
-            } else {
-                Far::Unfinished
-            }
-        }
-    };
     row.images_per_s = metrics.images_per_s();
     row.adapter = Some(config.adapter.name.clone());
+    row.measured = measured(&metrics);
+    row.best_epoch = metrics.best().map(|e| e.epoch + 1);
+    row.last_is_better = metrics.better_part().is_some();
+    row.curves = metrics.epochs.iter().map(point).collect();
+    let report = run.report();
+    row.link = report.exists().then(|| link(&report, out));
+    Ok(Found { row, config: Some(config) })
+}
+
+/// A run of which no file is there.
+fn not_begun(entry: &Entry) -> Row {
+    Row {
+        name: entry.name.clone(),
+        group: 0,
+        directory: entry.directory.clone(),
+        state: Far::NotBegun,
+        seed: None,
+        epoch: 0,
+        epochs: 0,
+        steps: 0,
+        images_per_s: None,
+        adapter: None,
+        measured: Measured::default(),
+        best_epoch: None,
+        last_is_better: false,
+        curves: vec![],
+        link: None,
+    }
+}
+
+fn far(run: &RunDir, config: &Config, metrics: &Metrics) -> Far {
+    match std::fs::read_to_string(run.failure()) {
+        Ok(reason) => Far::Failed(reason.trim().into()),
+        Err(_) if metrics.is_finished(&config.settings) => Far::Finished,
+        Err(_) => Far::Unfinished,
+    }
+}
+
+fn measured(metrics: &Metrics) -> Measured<f64> {
+    let last = metrics.epochs.last();
     let finite = |value: f64| value.is_finite().then_some(value);
-    row.measured = Measured {
+    Measured {
         val_top1: last.and_then(|e| finite(e.val_top1)),
         val_top1_best: metrics.best().map(|e| e.val_top1),
         val_top5: last.and_then(|e| finite(e.val_top5)),
         val_loss: last.and_then(|e| finite(e.val_loss)),
         sparsity: last.and_then(|e| finite(e.weights.as_ref()?.sparsity)),
         sign_flip_rate: last.and_then(|e| finite(e.weights.as_ref()?.sign_flip_rate)),
-    };
-    let point = |e: &crate::report::metrics::Epoch| Point {
-        epoch: e.epoch + 1,
-        val_top1: e.val_top1,
-        train_loss: e.train_loss,
-        sign_flip_rate: e.weights.as_ref().map_or(f64::NAN, |w| w.sign_flip_rate),
-        sparsity: e.weights.as_ref().map_or(f64::NAN, |w| w.sparsity),
-    };
-    row.curves = metrics.epochs.iter().map(point).collect();
-    let report = run.report();
-    row.link = report.exists().then(|| link(&report, out));
-    Ok(Found { row, config: Some(config) })
+    }
+}
+
+fn point(epoch: &Epoch) -> Point {
+    Point {
+        epoch: epoch.epoch + 1,
+        val_top1: epoch.val_top1,
+        train_loss: epoch.train_loss,
+        sign_flip_rate: epoch.weights.as_ref().map_or(f64::NAN, |w| w.sign_flip_rate),
+        sparsity: epoch.weights.as_ref().map_or(f64::NAN, |w| w.sparsity),
+    }
 }
 
 /// The mean of finite values, with their sample standard deviation.
@@ -138,8 +156,11 @@ fn summed<'a>(name: String, rows: impl Iterator<Item = &'a Row>) -> Group {
     let finished: Vec<&Row> = rows.iter().copied().filter(|row| row.state == Far::Finished).collect();
     let begun: Vec<&Row> = rows.iter().copied().filter(|row| row.epoch > 0).collect();
     let counted = if finished.is_empty() { &begun } else { &finished };
+    let seeds = counted.iter().filter_map(|row| row.seed).collect::<BTreeSet<u64>>().len();
     let of = |value: fn(&Measured<f64>) -> Option<f64>| {
-        spread(&counted.iter().filter_map(|row| value(&row.measured)).collect::<Vec<_>>())
+        let spread = spread(&counted.iter().filter_map(|row| value(&row.measured)).collect::<Vec<_>>());
+        // Of repeats of a seed it would not be the deviation over seeds.
+        spread.map(|all| Spread { std: all.std.filter(|_| seeds == counted.len()), ..all })
     };
     let epochs = counted.iter().map(|row| row.epoch);
     let range = epochs.clone().min().zip(epochs.max()).map(|(first, last)| [first, last]);
@@ -147,6 +168,7 @@ fn summed<'a>(name: String, rows: impl Iterator<Item = &'a Row>) -> Group {
         name,
         runs: rows.len(),
         finished: finished.len(),
+        seeds,
         measured: Measured {
             val_top1: of(|m| m.val_top1),
             val_top1_best: of(|m| m.val_top1_best),
@@ -160,21 +182,32 @@ fn summed<'a>(name: String, rows: impl Iterator<Item = &'a Row>) -> Group {
     }
 }
 
-/// What runs of a group share.
+/// What runs of a group share: all that their numbers follow from, but the seed.
 fn without_seed(config: Option<&Config>) -> String {
     let Some(config) = config else { return String::new() };
     let mut identity = config.settings.identity();
     if let Some(map) = identity.as_object_mut() {
         map.remove("seed");
+        // Equal checkpoints do not hold them, yet runs that differ in them are no seeds of one.
+        let from = config.settings.init_from.as_ref().map(|path| path.display().to_string());
+        map.insert("init-from".into(), from.into());
+        map.insert("max-steps".into(), config.settings.max_steps.into());
     }
     identity.to_string()
 }
 
-/// A run's settings in words, by name, without those that a group's runs differ in, and with what it ran on.
-fn words(config: &Config) -> Vec<(String, String)> {
+/// What stands for a setting that a run does not have.
+const UNSET: &str = "–";
+
+/// A run's settings in words, by name, without those that a group's runs differ in, and with what it ran on. Of the file
+/// that it begins from, the first `shared` parts go unsaid.
+fn words(config: &Config, shared: usize) -> Vec<(String, String)> {
     let mut table = toml::Table::try_from(&config.settings).unwrap_or_default();
     // Where it is 1, the configuration leaves it out.
     table.entry("init-scale").or_insert(f64::from(config.settings.init_scale).into());
+    if let Some(from) = &config.settings.init_from {
+        table.insert("init-from".into(), end_of(from, shared).into());
+    }
     let text = |value: toml::Value| match value {
         toml::Value::String(text) => text,
         // Settings are f32: their shortest form.
@@ -186,15 +219,32 @@ fn words(config: &Config) -> Vec<(String, String)> {
         [("adapter".to_string(), config.adapter.name.clone()), ("shiftnet".into(), config.version.clone())];
     // Full precision has no bits.
     let bits = config.settings.method != MethodName::Fp32;
-    let skipped = |name: &str| ["seed", "data", "init-from"].contains(&name) || (name == "bits" && !bits);
+    let skipped = |name: &str| ["seed", "data"].contains(&name) || (name == "bits" && !bits);
     let kept = table.into_iter().filter(|(name, _)| !skipped(name));
     kept.map(|(name, value)| (name, text(value))).chain(own).collect()
 }
 
+/// A path without its first `skipped` parts: the file's name and its directory's at least.
+fn end_of(path: &Path, skipped: usize) -> String {
+    let parts: Vec<Component> = path.components().collect();
+    let skipped = skipped.min(parts.len().saturating_sub(2));
+    parts[skipped..].iter().collect::<PathBuf>().display().to_string()
+}
+
+/// How many parts the paths begin with in common.
+fn shared<'a>(paths: impl Iterator<Item = &'a Path>) -> usize {
+    let common = |one: Vec<Component<'a>>, other: Vec<Component<'a>>| {
+        one.into_iter().zip(other).take_while(|(a, b)| a == b).map(|(a, _)| a).collect()
+    };
+    paths.map(|path| path.components().collect()).reduce(common).map_or(0, |parts| parts.len())
+}
+
 /// Settings that are not the same in all groups, or within one.
 fn differences(found: &[Found], groups: usize) -> Vec<Difference> {
+    let configs = || found.iter().filter_map(|f| Some((f.row.group, f.config.as_ref()?)));
+    let shared = shared(configs().filter_map(|(_, config)| config.settings.init_from.as_deref()));
     let all: Vec<(usize, Vec<(String, String)>)> =
-        found.iter().filter_map(|f| Some((f.row.group, words(f.config.as_ref()?)))).collect();
+        configs().map(|(group, config)| (group, words(config, shared))).collect();
     let mut names: Vec<&str> = Vec::new();
     for (name, _) in all.iter().flat_map(|(_, words)| words) {
         if !names.contains(&name.as_str()) {
@@ -202,7 +252,7 @@ fn differences(found: &[Found], groups: usize) -> Vec<Difference> {
         }
     }
     let of = |words: &[(String, String)], name: &str| {
-        words.iter().find(|(n, _)| n == name).map_or_else(|| "–".to_string(), |(_, value)| value.clone())
+        words.iter().find(|(n, _)| n == name).map_or_else(|| UNSET.to_string(), |(_, value)| value.clone())
     };
     let mut differences = Vec::new();
     for name in names {
@@ -235,10 +285,11 @@ fn named(group: usize, found: &[Found], differences: &[Difference]) -> String {
         .iter()
         .find_map(|f| f.config.as_ref()?.settings.weight_method().ok())
         .map_or_else(|| "?".into(), |method| method.to_string());
-    let skipped = ["method", "bits", "adapter", "shiftnet", "log-every", "checkpoint-every"];
+    let skipped = ["method", "bits", "adapter", "shiftnet", "strict", "log-every", "checkpoint-every"];
     let different = differences.iter().filter(|d| !skipped.contains(&d.setting.as_str()));
     different.fold(method, |name, d| match d.setting.as_str() {
         "arch" | "dataset" => format!("{name}, {}", d.values[group]),
+        setting if d.values[group] == UNSET => format!("{name}, no {setting}"),
         setting => format!("{name}, {setting} {}", d.values[group]),
     })
 }
@@ -274,6 +325,20 @@ mod tests {
         // Deviations -2, -1, 3: 14 / 2.
         assert_eq!((three.mean, three.n), (3.0, 3));
         assert!((three.std.expect("of three") - 7f64.sqrt()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn of_paths_the_end_is_said_that_tells_them_apart() {
+        let paths =
+            ["/runs/x/fp32-seed0/best.safetensors", "/runs/x/fp32-seed1/best.safetensors"].map(Path::new);
+        let common = shared(paths.into_iter());
+        assert_eq!(paths.map(|path| end_of(path, common))[1], "fp32-seed1/best.safetensors");
+        let paths = ["a/best.safetensors", "b/c.pth", "d.pth"].map(Path::new);
+        let common = shared(paths.into_iter());
+        assert_eq!(paths.map(|path| end_of(path, common)), ["a/best.safetensors", "b/c.pth", "d.pth"]);
+        let one = Path::new("/runs/fp32/best.safetensors");
+        assert_eq!(end_of(one, shared([one, one].into_iter())), "fp32/best.safetensors");
+        assert_eq!(shared([].into_iter()), 0);
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub struct Subject {
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub name: String,
-    /// Without it, runs that differ in their seed only are a group.
+    /// Without it, runs that are equal but for their seed are a group.
     pub group: Option<String>,
     pub directory: PathBuf,
 }
@@ -50,7 +50,7 @@ pub struct Spread {
 }
 
 /// What is compared, each a number of a run or a spread of a group's; none where it was not measured. Accuracies are in
-/// percent; sparsity and flips are shares of the discrete weights.
+/// percent; sparsity and flips are shares of the residual blocks' weights.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Measured<T> {
     /// Of the last epoch, and of the best.
@@ -103,6 +103,8 @@ pub struct Row {
     #[serde(serialize_with = "lossily")]
     pub directory: PathBuf,
     pub state: Far,
+    /// None where it is not begun.
+    pub seed: Option<u64>,
     /// Epochs done, and how many there are to be.
     pub epoch: u64,
     pub epochs: u64,
@@ -112,6 +114,10 @@ pub struct Row {
     pub adapter: Option<String>,
     #[serde(flatten)]
     pub measured: Measured<f64>,
+    /// Of the best top-1, from 1.
+    pub best_epoch: Option<u64>,
+    /// Whether the run ended within an epoch and with a better top-1 than the best, which is of whole epochs.
+    pub last_is_better: bool,
     #[serde(skip)]
     curves: Vec<gather::Point>,
     /// The page's link to the run's report, where there is one.
@@ -124,13 +130,15 @@ fn lossily<S: serde::Serializer>(path: &Path, serializer: S) -> std::result::Res
     serializer.collect_str(&path.display())
 }
 
-/// Runs that differ in their seed only.
+/// Runs that differ in their seed at most.
 #[derive(Clone, Debug, Serialize)]
 pub struct Group {
     pub name: String,
     pub runs: usize,
     pub finished: usize,
-    /// Of the finished runs; where none is, of those with an epoch.
+    /// Different ones, of the runs that `measured` is of: where they are fewer than the runs, some repeat others.
+    pub seeds: usize,
+    /// Of the finished runs; where none is, of those with an epoch. Without a deviation where runs repeat others.
     #[serde(flatten)]
     pub measured: Measured<Spread>,
     /// The first and the last epoch that unfinished runs, of which `measured` is, have done.
@@ -189,7 +197,48 @@ impl Comparison {
                 "These settings took the place of the experiment's: {overrides}. Published figures are of its own."
             ));
         }
+        cautions.extend(self.repeats());
+        cautions.extend(self.better_lasts());
         cautions
+    }
+
+    /// That n counts more runs than there are seeds.
+    fn repeats(&self) -> Option<String> {
+        let repeated: Vec<&str> =
+            self.groups.iter().filter(|group| group.repeats()).map(|group| group.name.as_str()).collect();
+        (!repeated.is_empty()).then(|| {
+            format!(
+                "Runs of equal settings and the same seed are repeats: n counts them, but no deviation over seeds is given \
+                 for {}.",
+                repeated.join("; ")
+            )
+        })
+    }
+
+    /// Runs whose last checkpoint is better than their best.
+    fn better_lasts(&self) -> Option<String> {
+        let said = |run: &Row| {
+            let (last, best) = (run.measured.val_top1?, run.measured.val_top1_best?);
+            let (name, epoch, best_epoch) = (&run.name, run.epoch, run.best_epoch?);
+            let here =
+                format!("{name} ({last:.2} % within epoch {epoch}, {best:.2} % after epoch {best_epoch})");
+            run.last_is_better.then_some(here)
+        };
+        let runs: Vec<String> = self.runs.iter().filter_map(said).collect();
+        (!runs.is_empty()).then(|| {
+            format!(
+                "The best top-1 is of whole epochs. --max-steps ended these runs within one, where they were better, so that \
+                 --checkpoint last is their better file: {}.",
+                runs.join("; ")
+            )
+        })
+    }
+}
+
+impl Group {
+    /// Whether some of the runs that its numbers are of have the same seed.
+    fn repeats(&self) -> bool {
+        self.measured.val_top1.is_some_and(|spread| self.seeds < spread.n)
     }
 }
 

@@ -3,11 +3,11 @@
 use super::gather::Point;
 use super::table::{self, COLUMNS};
 use super::{Comparison, Far, Row};
-use crate::report::charts::{Figure, averaged, legend};
+use crate::report::charts::{Figure, averaged, figures, legend, swatch};
+use crate::report::html::{document, escape, section};
 use crate::report::ink::{self, Ink};
-use crate::report::page::{document, escape, figures, section};
 use crate::report::plots::{Line, LineChart, range_of};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The whole page.
 pub fn render(comparison: &Comparison) -> String {
@@ -44,8 +44,7 @@ fn head(comparison: &Comparison) -> String {
 
 /// A group's name behind its colour.
 fn key(group: usize, name: &str) -> String {
-    let colour = Ink::Group(group as u8).variable();
-    format!("<th><i style=\"background:var({colour})\"></i>{}</th>", escape(name))
+    format!("<th>{}{}</th>", swatch(Ink::Group(group as u8)), escape(name))
 }
 
 fn cells(cells: impl IntoIterator<Item = String>) -> String {
@@ -70,7 +69,7 @@ fn results(comparison: &Comparison) -> String {
     names.push("runs");
     let mut head = heads(names);
     if published {
-        head += "<th>published top-1 / top-5 %</th><th class=\"text\">of</th>";
+        head += "<th>published<br>top-1 / top-5 %</th><th class=\"text\">of</th>";
     }
     let mut rows = String::new();
     for (i, group) in comparison.groups.iter().enumerate() {
@@ -90,15 +89,15 @@ fn results(comparison: &Comparison) -> String {
     }
     for alone in &comparison.published_alone {
         let empty = "<td></td>".repeat(COLUMNS.len() + 1);
-        let source = escape(&format!("{}: {}", alone.name, alone.source));
+        let source = escape(&alone.source);
         let figures = escape(&table::published(alone));
         let name = escape(&alone.name);
         rows +=
             &format!("<tr><th>{name}</th>{empty}<td>{figures}</td><td class=\"text\">{source}</td></tr>\n");
     }
-    let note = "Mean ± sample standard deviation over n finished runs that differ in their seed; of n = 1 there is no \
-                deviation. Where no run of a group is finished, its row is grey: the numbers are of the epoch it has reached. \
-                All are of the test images at the last epoch, but for the best top-1. Zeros and flips: of the discrete weights; \
+    let note = "Mean ± sample standard deviation over n finished runs of different seeds; of one run, and of repeats of a \
+                seed, there is no deviation. Where no run of a group is finished, its row is grey: the numbers are of the epoch it has reached. \
+                All are of the test images at the last epoch, but for the best top-1. Zeros and flips: of the residual blocks' weights; \
                 flips: signs that change at a step, mean over the last epoch.";
     format!("{}<p class=\"note\">{}</p>\n", numbers(&head, &rows), escape(note))
 }
@@ -140,8 +139,8 @@ fn lines(comparison: &Comparison, of: fn(&Point) -> f64) -> Vec<Line> {
         let curves: Vec<Vec<(f64, f64)>> = runs.map(curve).filter(|curve| !curve.is_empty()).collect();
         let ink = Ink::Group(group as u8);
         let line = |points: &[(f64, f64)], opacity, width| {
-            // Dots would hide so many lines; a single point is a dot.
-            Line { points: averaged(points), ink, opacity, width, dots: points.len() == 1 }
+            // Dots would hide so many lines.
+            Line { points: averaged(points), ink, opacity, width, dots: false }
         };
         if curves.len() > 1 {
             thin.extend(curves.iter().map(|curve| line(curve, 0.35, 1.0)));
@@ -167,7 +166,13 @@ fn mean(curves: &[Vec<(f64, f64)>]) -> Vec<(f64, f64)> {
 
 fn differences(comparison: &Comparison) -> String {
     if comparison.differences.is_empty() {
-        return "<p class=\"note\">In nothing but the seed.</p>\n".into();
+        let seeds: Vec<u64> = comparison.runs.iter().filter_map(|run| run.seed).collect();
+        let text = match seeds.iter().collect::<BTreeSet<_>>().len() {
+            different if different == seeds.len() => "In nothing but the seed.",
+            1 => "In nothing: the runs are repeats of the same seed.",
+            _ => "In the seed, and some in nothing: those are repeats of the same seed.",
+        };
+        return format!("<p class=\"note\">{text}</p>\n");
     }
     let mut head = String::from("<th></th>");
     head += &comparison
@@ -188,6 +193,7 @@ fn state(run: &Row) -> String {
     let Row { epoch, epochs, .. } = run;
     match &run.state {
         Far::NotBegun => "not begun".into(),
+        Far::Finished if epoch < epochs => format!("ended by --max-steps in epoch {epoch} of {epochs}"),
         Far::Finished => format!("finished, {epoch} epochs"),
         Far::Unfinished => format!("unfinished: epoch {epoch} of {epochs}"),
         Far::Failed(reason) => format!("failed after epoch {epoch} of {epochs}: {reason}"),
@@ -205,16 +211,13 @@ fn runs(comparison: &Comparison) -> String {
             Some(link) => format!("<a href=\"{}\">{}</a>", escape(link), escape(&run.name)),
             None => escape(&run.name),
         };
-        let colour = Ink::Group(run.group as u8).variable();
+        let colour = swatch(Ink::Group(run.group as u8));
         let values = run.measured.values().into_iter().zip(COLUMNS);
         let values = values.map(|(value, (_, write))| value.map_or_else(|| "–".into(), write));
         let speed = run.images_per_s.map_or_else(|| "–".into(), |speed| format!("{speed:.1}"));
         let texts = [state(run), run.adapter.clone().unwrap_or_default()];
         let texts = texts.map(|text| format!("<td class=\"text\">{}</td>", escape(&text))).concat();
-        format!(
-            "<tr{class}><th><i style=\"background:var({colour})\"></i>{name}</th>{}{texts}</tr>\n",
-            cells(values.chain([speed]))
-        )
+        format!("<tr{class}><th>{colour}{name}</th>{}{texts}</tr>\n", cells(values.chain([speed])))
     };
     numbers(&head, &comparison.runs.iter().map(row).collect::<String>())
 }
@@ -224,7 +227,7 @@ mod tests {
     use super::*;
     use crate::experiment::Published;
     use crate::report::compare::{Entry, Subject, gather};
-    use crate::report::page::tests::assert_balanced;
+    use crate::report::html::tests::assert_balanced;
     use crate::train::RunDir;
     use crate::train::run_dir::Config;
     use crate::train::settings::Flags;
@@ -256,10 +259,8 @@ mod tests {
         Entry { name: name.into(), group: group.map(String::from), directory: directory.join(name) }
     }
 
-    #[test]
-    fn an_experiment_half_done() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let path = directory.path();
+    /// Three seeds of S³, of which one is not finished, full precision that is not either, and a run that is not begun.
+    fn half_done(path: &Path) -> Comparison {
         run(&path.join("s3-0"), "epochs = 3\nseed = 0", &[10.0, 50.0, 40.0]);
         run(&path.join("s3-1"), "epochs = 3\nseed = 1", &[20.0, 30.0, 46.0]);
         run(&path.join("s3-2"), "epochs = 3\nseed = 2", &[99.0]);
@@ -282,10 +283,16 @@ mod tests {
         };
         let mut entries = ["s3-0", "s3-1", "s3-2"].map(|name| entry(path, name, Some("s3"))).to_vec();
         entries.extend([entry(path, "fp32", Some("fp32")), entry(path, "none", Some("none"))]);
-        let comparison = gather::gather(subject, &entries, path).expect("readable");
+        gather::gather(subject, &entries, path).expect("readable")
+    }
+
+    #[test]
+    fn numbers_of_an_experiment_half_done() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let comparison = half_done(directory.path());
         let [s3, fp32, none] = &comparison.groups[..] else { panic!("{:?}", comparison.groups) };
         let top1 = s3.measured.val_top1.expect("two finished runs");
-        assert_eq!((top1.mean, top1.n, s3.finished, s3.runs), (43.0, 2, 2, 3));
+        assert_eq!((top1.mean, top1.n, s3.finished, s3.runs, s3.seeds), (43.0, 2, 2, 3, 2));
         assert!((top1.std.expect("of two") - 18f64.sqrt()).abs() < 1e-12);
         assert_eq!(s3.measured.val_top1_best.map(|s| s.mean), Some(48.0));
         assert_eq!(s3.measured.sparsity.map(|s| (s.mean, s.n)), Some((0.25, 2)));
@@ -301,6 +308,12 @@ mod tests {
         assert_eq!(differs, ["arch", "bits", "method"]);
         assert_eq!(comparison.differences[1].values, ["3", "–", ""], "full precision has none");
         assert_eq!(comparison.differences[2].values, ["s3", "fp32", ""]);
+    }
+
+    #[test]
+    fn text_and_page_of_an_experiment_half_done() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let comparison = half_done(directory.path());
         let text = table::table(&comparison);
         for part in [
             "2 of 5 runs are finished",
@@ -326,21 +339,121 @@ mod tests {
             assert!(html.contains(part), "{part}");
         }
         assert!(!html.contains("<their>") && !html.contains("<b>") && html.matches("<a href").count() == 1);
+        // What no run repeats has its name at the head of its row alone; of the others the source has another.
+        assert!(html.contains("<td class=\"text\">&lt;their&gt; table</td>"), "{html}");
+        assert!(html.contains("<td class=\"text\">S³: &lt;their&gt; table</td>"), "{html}");
+    }
+
+    /// Compares runs of these settings, each of one epoch, by their names.
+    fn compared(path: &Path, runs: &[(&str, &str)]) -> Comparison {
+        let settings = |settings: &str| format!("epochs = 1\n{settings}");
+        runs.iter().for_each(|(name, own)| run(&path.join(name), &settings(own), &[10.0]));
+        let entries: Vec<Entry> = runs.iter().map(|(name, _)| entry(path, name, None)).collect();
+        gather::gather(Subject::default(), &entries, path).expect("readable")
+    }
+
+    /// The groups' names, with how many runs they have.
+    fn named(comparison: &Comparison) -> Vec<(&str, usize)> {
+        comparison.groups.iter().map(|g| (g.name.as_str(), g.runs)).collect()
+    }
+
+    fn differs<'a>(comparison: &'a Comparison, setting: &str) -> Option<&'a [String]> {
+        comparison.differences.iter().find(|d| d.setting == setting).map(|d| &d.values[..])
     }
 
     #[test]
     fn runs_that_no_experiment_names() {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let path = directory.path();
-        run(&path.join("a"), "epochs = 1\nseed = 0", &[10.0]);
-        run(&path.join("b"), "epochs = 1\nseed = 5", &[20.0]);
-        run(&path.join("c"), "epochs = 1\nlr = 0.5", &[30.0]);
-        let entries = ["a", "b", "c"].map(|name| entry(path, name, None));
-        let comparison = gather::gather(Subject::default(), &entries, path).expect("readable");
-        let groups: Vec<(&str, usize)> =
-            comparison.groups.iter().map(|g| (g.name.as_str(), g.runs)).collect();
-        assert_eq!(groups, [("S³ 3-bit, lr 0.4", 2), ("c", 1)]);
+        let comparison =
+            compared(directory.path(), &[("a", "seed = 0"), ("b", "seed = 5"), ("c", "lr = 0.5")]);
+        assert_eq!(named(&comparison), [("S³ 3-bit, lr 0.4", 2), ("c", 1)]);
         assert!(comparison.cautions().is_empty());
+        let alone = compared(directory.path().join("x").as_path(), &[("a", "seed = 0"), ("b", "seed = 5")]);
+        assert!(render(&alone).contains("In nothing but the seed."));
+    }
+
+    #[test]
+    fn runs_of_unlike_lengths_or_beginnings_are_no_seeds_of_one() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let comparison = compared(
+            &directory.path().join("steps"),
+            &[
+                ("a", "seed = 0"),
+                ("b", "seed = 1"),
+                ("c", "max-steps = 40"),
+                ("d", "max-steps = 40\nseed = 1"),
+            ],
+        );
+        assert_eq!(named(&comparison), [("S³ 3-bit, no max-steps", 2), ("S³ 3-bit, max-steps 40", 2)]);
+        assert_eq!(differs(&comparison, "max-steps"), Some(&["–".to_string(), "40".into()][..]));
+        let comparison = compared(
+            &directory.path().join("from"),
+            &[
+                ("a", "init-from = '/r/x/best.safetensors'"),
+                ("b", "init-from = '/r/x/best.safetensors'\nseed = 1"),
+                ("c", "init-from = '/r/y/best.safetensors'\nseed = 1"),
+                ("d", "seed = 2"),
+            ],
+        );
+        assert_eq!(named(&comparison), [("S³ 3-bit, init-from x/best.safetensors", 2), ("c", 1), ("d", 1)]);
+        let html = render(&comparison);
+        assert!(html.contains("init-from") && html.contains("y/best.safetensors"), "{html}");
+    }
+
+    #[test]
+    fn an_experiments_beginnings_are_shown() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path();
+        run(&path.join("fp32"), "epochs = 1\nmethod = 'fp32'", &[10.0]);
+        run(&path.join("inq"), "epochs = 4\nmethod = 'inq'\ninit-from = 'x/fp32/best.safetensors'", &[10.0]);
+        let entries = ["fp32", "inq"].map(|name| entry(path, name, Some(name)));
+        let comparison = gather::gather(Subject::default(), &entries, path).expect("readable");
+        let wanted = ["–".to_string(), "fp32/best.safetensors".into()];
+        assert_eq!(differs(&comparison, "init-from"), Some(&wanted[..]));
+    }
+
+    #[test]
+    fn repeats_of_a_seed_are_no_seeds() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let same = compared(&directory.path().join("same"), &[("a", "seed = 3"), ("b", "seed = 3")]);
+        let [group] = &same.groups[..] else { panic!("{:?}", same.groups) };
+        let top1 = group.measured.val_top1.expect("two finished runs");
+        assert_eq!((top1.n, top1.std, group.seeds), (2, None, 1));
+        let (text, html) = (table::table(&same), render(&same));
+        for said in [&text, &html] {
+            assert!(
+                said.contains("n = 2, one seed") && said.contains("repeats") && !said.contains(" ± 0.00")
+            );
+        }
+        assert!(html.contains("In nothing: the runs are repeats") && !html.contains("nothing but the seed"));
+        let mixed = [("a", "seed = 3"), ("b", "seed = 3"), ("c", "seed = 4")];
+        let mixed = compared(&directory.path().join("mixed"), &mixed);
+        assert_eq!(mixed.groups[0].measured.val_top1.map(|s| (s.n, s.std)), Some((3, None)));
+        assert!(
+            render(&mixed).contains("n = 3, 2 seeds") && !render(&mixed).contains("nothing but the seed")
+        );
+    }
+
+    #[test]
+    fn a_better_end_within_an_epoch_is_told() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path();
+        run(&path.join("a"), "epochs = 5\nmax-steps = 17", &[10.0, 30.0]);
+        let metrics = RunDir::new(path.join("a")).metrics();
+        let lines = std::fs::read_to_string(&metrics).expect("a run");
+        // Within epoch 2, whose last step would be 20.
+        let lines = lines.replace("\"step\":20", "\"best\":false,\"step\":17");
+        std::fs::write(&metrics, lines).expect("a small file");
+        let entries = [entry(path, "a", None)];
+        let comparison = gather::gather(Subject::default(), &entries, path).expect("readable");
+        let [row] = &comparison.runs[..] else { panic!("{:?}", comparison.runs) };
+        assert_eq!((row.best_epoch, row.last_is_better), (Some(1), true));
+        let (text, html) = (table::table(&comparison), render(&comparison));
+        for said in [&text, &html] {
+            assert!(said.contains("--checkpoint last"), "{said}");
+            assert!(said.contains("a (30.00 % within epoch 2, 10.00 % after epoch 1)"), "{said}");
+        }
+        assert!(html.contains("ended by --max-steps in epoch 2 of 5"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The comparison as text, and how its numbers are written.
 
 use super::{Comparison, Group, Spread};
+use crate::columns::columns;
 use crate::experiment::Published;
 
 /// How the numbers of a column are written.
@@ -29,10 +30,15 @@ pub fn spread(spread: Option<Spread>, write: Write) -> String {
     }
 }
 
-/// How many runs the numbers are of: `n = 3`; those that are not finished are marked.
+/// How many runs the numbers are of: `n = 3`; repeats of a seed and those that are not finished are marked.
 pub fn count(group: &Group) -> String {
     let n = group.measured.val_top1.map_or(0, |spread| spread.n);
-    let of = if group.runs == n { String::new() } else { format!(" of {}", group.runs) };
+    let mut of = if group.runs == n { String::new() } else { format!(" of {}", group.runs) };
+    of += &match group.seeds {
+        _ if !group.repeats() => String::new(),
+        1 => ", one seed".into(),
+        seeds => format!(", {seeds} seeds"),
+    };
     match group.unfinished_at {
         _ if n == 0 => format!("n = 0{of}"),
         None => format!("n = {n}{of}"),
@@ -52,14 +58,14 @@ pub fn published(published: &Published) -> String {
 
 /// The comparison as text: a line a group, and what has to be said of it.
 pub fn table(comparison: &Comparison) -> String {
-    let mut head = vec!["".to_string()];
-    head.extend(COLUMNS.iter().map(|(name, _)| name.to_string()));
-    head.push("runs".into());
+    let mut head = vec![""];
+    head.extend(COLUMNS.iter().map(|(name, _)| *name));
+    head.push("runs");
     let with_published = !comparison.subject.published.is_empty();
     if with_published {
-        head.push("published %".into());
+        head.push("published %");
     }
-    let mut rows = vec![head];
+    let mut rows = vec![];
     for group in &comparison.groups {
         let mut row = vec![group.name.clone()];
         let values = group.measured.values().into_iter().zip(COLUMNS);
@@ -81,23 +87,7 @@ pub fn table(comparison: &Comparison) -> String {
     for caution in comparison.cautions() {
         text += &format!("{caution}\n");
     }
-    text + &aligned(&rows)
-}
-
-/// Columns side by side: the first from the left, numbers to the right.
-fn aligned(rows: &[Vec<String>]) -> String {
-    let widths: Vec<usize> = (0..rows[0].len())
-        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
-        .collect();
-    let line = |row: &Vec<String>| {
-        let cell = |(i, (cell, &width)): (usize, (&String, &usize))| {
-            let space = " ".repeat(width - cell.chars().count());
-            if i == 0 { format!("{cell}{space}") } else { format!("{space}{cell}") }
-        };
-        let cells: Vec<String> = row.iter().zip(&widths).enumerate().map(cell).collect();
-        format!("{}\n", cells.join("  ").trim_end())
-    };
-    rows.iter().map(line).collect()
+    text + &columns(&head, 1.., &rows)
 }
 
 #[cfg(test)]
@@ -116,6 +106,7 @@ mod tests {
             name: "s3".into(),
             runs: 3,
             finished: 3,
+            seeds: 3,
             measured,
             unfinished_at: None,
             published: vec![],
@@ -125,14 +116,11 @@ mod tests {
         assert_eq!(count(&group), "n = 3 of 5");
         group.unfinished_at = Some([2, 4]);
         assert_eq!(count(&group), "n = 3 of 5, at epochs 2 to 4");
+        group.seeds = 2;
+        assert_eq!(count(&group), "n = 3 of 5, 2 seeds, at epochs 2 to 4");
+        (group.seeds, group.runs, group.unfinished_at) = (1, 3, None);
+        assert_eq!(count(&group), "n = 3, one seed");
         group.measured = Measured::default();
-        assert_eq!(count(&group), "n = 0 of 5");
-    }
-
-    #[test]
-    fn columns_are_aligned() {
-        let rows = [["", "top-1 %"], ["S³", "91.20 ± 0.11"], ["full", "9"]]
-            .map(|row| row.map(String::from).to_vec());
-        assert_eq!(aligned(&rows), "           top-1 %\nS³    91.20 ± 0.11\nfull             9\n");
+        assert_eq!(count(&group), "n = 0 of 3");
     }
 }

@@ -1,0 +1,26 @@
+//! Reports of runs.
+
+use crate::{copy, stdout, succeed, temporary, text};
+
+/// The images are those that the run was evaluated on.
+#[test]
+fn test_images_are_the_runs() {
+    let directory = temporary();
+    let run = copy(directory.path());
+    succeed(&["report", text(&run), "--adapter", "host"]);
+    let page = std::fs::read_to_string(run.join("report.html")).expect("a page");
+    assert!(page.contains("of the first 8 test images are right"), "{page}");
+    assert_eq!(page.matches("<img ").count(), 8);
+}
+
+/// A run and its repeat are no two seeds.
+#[test]
+fn a_repeat_is_no_other_seed() {
+    let [one, other] = [temporary(), temporary()];
+    let runs = [copy(one.path()), copy(other.path())];
+    let out = temporary();
+    let said = stdout(&succeed(&["report", text(&runs[0]), text(&runs[1]), "--out", text(out.path())]));
+    assert!(said.contains("n = 2, one seed") && !said.contains('±'), "{said}");
+    let page = std::fs::read_to_string(out.path().join("comparison.html")).expect("a page");
+    assert!(page.contains("In nothing: the runs are repeats of the same seed."), "{page}");
+}
