@@ -185,16 +185,12 @@ impl Target {
                 kind: AdapterKind::Host,
                 // Kernels count elements in 32 bits.
                 max_binding: u64::from(u32::MAX) * 4,
-                workgroup_memory: 0,
                 subgroups: false,
             },
             (Choice::Gpu(adapter), Limits::Needed) => adapter.capabilities(),
-            (Choice::Gpu(adapter), Limits::Defaults) => Capabilities {
-                kind: adapter.info.kind,
-                max_binding: 128 << 20,
-                workgroup_memory: 16 << 10,
-                subgroups: false,
-            },
+            (Choice::Gpu(adapter), Limits::Defaults) => {
+                Capabilities { kind: adapter.info.kind, max_binding: 128 << 20, subgroups: false }
+            }
         }
     }
 

@@ -158,7 +158,7 @@ mod tests {
     use crate::kernels::{conv2d_forward, conv2d_weight_grad};
 
     fn on(kind: AdapterKind, subgroups: bool) -> Capabilities {
-        Capabilities { kind, max_binding: 1 << 30, workgroup_memory: 16 << 10, subgroups }
+        Capabilities { kind, max_binding: 1 << 30, subgroups }
     }
 
     fn ruled(

@@ -264,8 +264,7 @@ mod tests {
     #[test]
     fn large_networks_fill_the_adapter_too() {
         for (kind, invocations) in [(AdapterKind::Discrete, 16_384), (AdapterKind::Host, 512)] {
-            let capabilities =
-                Capabilities { kind, max_binding: 1 << 31, workgroup_memory: 32 << 10, subgroups: true };
+            let capabilities = Capabilities { kind, max_binding: 1 << 31, subgroups: true };
             let options = Options {
                 method: Method::FP32,
                 micro_batch: 8,

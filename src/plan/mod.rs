@@ -85,8 +85,6 @@ pub struct Capabilities {
     pub kind: AdapterKind,
     /// The largest binding, in bytes.
     pub max_binding: u64,
-    /// Workgroup memory of one workgroup, in bytes.
-    pub workgroup_memory: u32,
     /// Whether subgroups have at least 8 lanes, aligned, with shuffles.
     pub subgroups: bool,
 }

@@ -191,9 +191,6 @@ impl Pair {
             }
             let [got, want] = [got, want].map(|bytes| bytemuck::pod_collect_to_vec::<u8, f32>(&bytes));
             let (wrong, worst) = differences(dispatch, binding.name, &got, &want, &may_differ);
-            if std::env::var_os("SHIFTNET_SHOW").is_some() {
-                eprintln!("{:8.3} of K eps, K = {:5}: {place}", worst, terms(dispatch));
-            }
             if wrong > 0 {
                 let len = want.len();
                 self.wrong.push(format!("{place}: {wrong} of {len} elements, up to {worst:.1} K eps"));
