@@ -107,7 +107,7 @@ impl Inference {
         check_batch(&graph, n)?;
         let [h, w] = graph.image();
         let io = Io::new(&mut plan, n, [h, w]);
-        let unused = plan.buffer("unused", &[conv2d_folded::UNUSED], Elem::F32, Role::State);
+        let unused = plan.buffer("unused", &[UNUSED], Elem::F32, Role::State);
         let values = vec![Value::default(); graph.nodes.len()];
         let mut compiler = Compiler {
             plan,

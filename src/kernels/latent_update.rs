@@ -2,7 +2,7 @@
 //! `shaders/update/<family>.wgsl`, with one interface, `shaders/shared/latent_update.wgsl`.
 
 use super::softmax_cross_entropy::STATUS_LEN;
-use super::{Access, Binding, Hyper, Kernel, Step, Variant};
+use super::{Access, BLOCK, Binding, Hyper, Kernel, Step, Variant};
 use crate::error::Result;
 use crate::method::{Family, families};
 use crate::plan::{Dispatch, Elem, View};
@@ -80,10 +80,10 @@ macro_rules! updates {
 
 families!(updates);
 
-/// The tensors of one range of weights: `len` weights, a multiple of 64.
+/// The tensors of one range of weights: `len` weights, a multiple of [`BLOCK`].
 #[derive(Clone, Copy, Debug)]
 pub struct Tensors {
-    /// (len / 64): the layer of each 64 weights.
+    /// (len / [`BLOCK`]): the layer of each block.
     pub layers: View,
     /// (len): dL/dw.
     pub dw: View,
@@ -120,7 +120,7 @@ pub fn dispatch(
     let views = [
         (step, Step::LEN),
         (status, STATUS_LEN),
-        (t.layers, len / 64),
+        (t.layers, len / BLOCK),
         (t.dw, len),
         (t.momenta, (planes + 1) * len),
         (t.latents, planes * len),

@@ -1,5 +1,6 @@
 //! The ordered second stage of all weight gradients that lie in one buffer.
 
+use super::BLOCK;
 use crate::error::Result;
 use crate::plan::{Dispatch, View};
 
@@ -12,9 +13,6 @@ params! {
     }
 }
 kernel! { sum_partials(Params) [table: Read U32, partial: Read F32, y: Write F32] }
-
-/// Elements of a block: what one row of the table is for.
-pub const BLOCK: usize = 64;
 
 /// Where the parts of one weight's gradient lie: `splits` parts of `len` elements each, one after the other from
 /// `offset` of the partial results, for the elements from `to` of y. `offset` is a multiple of 4, `to` of [`BLOCK`].
@@ -40,7 +38,7 @@ pub fn table(len: usize, parts: &[Part]) -> Vec<u32> {
     table
 }
 
-/// y (len) = for each block that has a row in `table` (len / 64, 4) the sum of its parts in `partial`, added to y's old
+/// y (len) = for each block that has a row in `table` (len / [`BLOCK`], 4) the sum of its parts in `partial`, added to y's old
 /// value in the `accumulating` form; other blocks are left alone. See [`table`]. `invocations` fill the adapter.
 pub fn dispatch(label: &str, table: View, partial: View, y: View, invocations: usize) -> Result<Dispatch> {
     let len = y.len;

@@ -110,8 +110,8 @@ impl Network {
             choices,
             io,
             n,
-            unused: [0, 1].map(|i| unused.slice(i * ALIGN, batch_norm::UNUSED)),
-            unwritten: unwritten.slice(0, conv2d_forward::NO_STATS),
+            unused: [0, 1].map(|i| unused.slice(i * ALIGN, UNUSED)),
+            unwritten: unwritten.slice(0, UNUSED),
             tables: vec![],
         };
         if options.train {
@@ -319,7 +319,7 @@ impl Compiler<'_> {
         let mut dispatches = Vec::new();
         for (range, first) in store.ranges.iter().zip(first) {
             let v = range.latents.slice(0, range.w.len);
-            let sums = sums.slice(first, v.len / magnitudes::BLOCK);
+            let sums = sums.slice(first, v.len / BLOCK);
             dispatches.push(magnitudes::dispatch("latents", v, sums)?);
         }
         dispatches.push(layer_means::dispatch("latents", table, sums, means)?);

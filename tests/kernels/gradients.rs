@@ -87,7 +87,7 @@ fn convolution() {
         let part = Part { to: 0, len: conv.w_len(), offset: 0, splits: from[0] };
         let table = net.suite.u32s(&sum_partials::table(part.len, &[part]));
         let [y, dx, dw, partial, stats] =
-            net.outputs([&out, &from, &weight, &[from[0] * part.len], &[conv2d_forward::NO_STATS]]);
+            net.outputs([&out, &from, &weight, &[from[0] * part.len], &[UNUSED]]);
         net.push(List::Forward, [conv2d_forward::dispatch("", conv, [x, w], y, stats)]);
         let backward = [
             conv2d_input_grad::dispatch("", conv, dy, w, dx),
@@ -118,7 +118,7 @@ fn batch_norm() {
     let (chunks, _) = batch_norm_backward_reduce::chunks(&shape, 64);
     let [partial, sums] = net.outputs([&[conv.partial_len()], &[chunks, 2, c]]);
     let [dgamma, dbeta] = net.outputs([&[c]; 2]);
-    let [unused, other] = net.normal([&[batch_norm::UNUSED]; 2]);
+    let [unused, other] = net.normal([&[UNUSED]; 2]);
     let tensors = batch_norm::Tensors { partial, affine: [gamma, beta], residual, running, stats };
     let forward = [
         conv2d_forward::dispatch("", conv, [x, identity], z, partial),
@@ -152,7 +152,7 @@ fn rectified_batch_norm() {
         if i <= c { 0.0 } else { 1.0 }
     });
     let [dy, second] = net.normal([&[rows, c]; 2]);
-    let [unused, other] = net.normal([&[batch_norm::UNUSED]; 2]);
+    let [unused, other] = net.normal([&[UNUSED]; 2]);
     let [y, stats, sums] = net.outputs([&[rows, c], &[2, c], &[2, 2, c]]);
     let tensors = batch_norm::Tensors { partial: unused, affine, residual: other, running, stats };
     net.push(List::Forward, [batch_norm::dispatch("", shape, None, 64, x, tensors, y)]);
