@@ -1,6 +1,6 @@
 //! The ordered second stage of all weight gradients that lie in one buffer.
 
-use super::BLOCK;
+use super::{BLOCK, WORKGROUP};
 use crate::error::Result;
 use crate::plan::{Dispatch, View};
 
@@ -39,11 +39,11 @@ pub fn table(len: usize, parts: &[Part]) -> Vec<u32> {
 }
 
 /// y (len) = for each block that has a row in `table` (len / [`BLOCK`], 4) the sum of its parts in `partial`, added to y's old
-/// value in the `accumulating` form; other blocks are left alone. See [`table`]. `invocations` fill the adapter.
-pub fn dispatch(label: &str, table: View, partial: View, y: View, invocations: usize) -> Result<Dispatch> {
+/// value in the `accumulating` form; other blocks are left alone. See [`table`]. `share` invocations, a divisor
+/// of [`WORKGROUP`], add the parts of 4 elements.
+pub fn dispatch(label: &str, table: View, partial: View, y: View, share: u32) -> Result<Dispatch> {
     let len = y.len;
-    // On CPU cores there is nobody to share with, and a barrier costs more than the sums.
-    let share = if invocations > 512 { 4 } else { 1 };
+    debug_assert!(WORKGROUP.is_multiple_of(share));
     let params = Params { quads: len as u32 / 4, accumulate: 0, share };
     let views = [(table, len.div_ceil(BLOCK) * 4), (partial, partial.len), (y, len)];
     KERNEL.dispatch(label, params, &views, share as usize * len / 4, partial.len)

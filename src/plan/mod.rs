@@ -79,6 +79,13 @@ pub enum AdapterKind {
     Host,
 }
 
+impl AdapterKind {
+    /// Whether kernels run on CPU cores, and buffers lie in the host's memory.
+    pub fn on_cores(self) -> bool {
+        matches!(self, AdapterKind::Software | AdapterKind::Host)
+    }
+}
+
 /// What a plan has to know of the adapter that it is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {

@@ -206,11 +206,11 @@ fn sums(suite: &mut Suite, draws: &mut Draws) {
         let table = suite.u32s(&sum_partials::table(to, &parts));
         let partial = suite.normal(draws, &[offset]);
         let most = weights.iter().map(|w| w.0).max().expect("there are weights");
-        for (adding, invocations) in [(false, 512), (true, 512), (false, 4096), (true, 4096)] {
+        for (adding, share) in [(false, 1), (true, 1), (false, 4), (true, 4)] {
             let y = suite.normal(draws, &[to]);
-            let dispatch = sum_partials::dispatch("", table, partial, y, invocations);
+            let dispatch = sum_partials::dispatch("", table, partial, y, share);
             let dispatch = dispatch.map(|d| if adding { accumulating(&d) } else { d });
-            let name = format!("{weights:?}, adding {adding}, for {invocations} invocations");
+            let name = format!("{weights:?}, adding {adding}, {share} that share");
             suite.case(name, dispatch, [Terms(most + 1)]);
         }
     }

@@ -92,7 +92,7 @@ fn convolution() {
         let backward = [
             conv2d_input_grad::dispatch("", conv, dy, w, dx),
             conv2d_weight_grad::dispatch("", conv, x, dy, partial),
-            sum_partials::dispatch("", table, partial, dw, 64),
+            sum_partials::dispatch("", table, partial, dw, 1),
         ];
         net.push(List::Backward, backward);
         net.check(y, dy, &[(x, dx), (w, dw)], 0.5, 1e-5);
