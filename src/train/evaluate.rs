@@ -95,9 +95,8 @@ fn verdicts_of(engine: &mut dyn Engine, feed: Feed, dataset: Arc<dyn Dataset>) -
         reads.push((engine.read(io.result)?, images));
     }
     engine.poll(true)?;
-    for (mut read, images) in reads {
-        let bytes = read.take()?.unwrap_or_default();
-        let rows: Vec<[f32; 4]> = bytemuck::pod_collect_to_vec(&bytes);
+    for (read, images) in reads {
+        let rows: Vec<[f32; 4]> = bytemuck::pod_collect_to_vec(&read.finish()?);
         verdicts.images.extend(rows.iter().take(images).map(|&[loss, top1, top5, class]| Verdict {
             loss,
             class: class as usize,
