@@ -18,17 +18,6 @@ pub fn load(inference: &Inference, target: &Target) -> Result<Box<dyn Engine>> {
     Ok(engine)
 }
 
-/// Writes images (3, H, W) of bytes, at most a batch of them.
-pub(super) fn write_images(engine: &mut dyn Engine, inference: &Inference, images: &[u8]) -> Result<()> {
-    match images.len() % 4 {
-        0 => engine.write(inference.io.images, images),
-        rest => {
-            let filled = [images, &[0; 4][rest..]].concat();
-            engine.write(inference.io.images, &filled)
-        }
-    }
-}
-
 /// A model, ready to run.
 pub struct Session {
     pub inference: Inference,
@@ -105,7 +94,7 @@ impl Session {
                 self.image_bytes
             )));
         }
-        write_images(self.engine.as_mut(), &self.inference, images)?;
+        self.inference.io.write_images(self.engine.as_mut(), images)?;
         self.engine.run(List::Evaluate)?;
         let read = self.engine.read(self.inference.logits)?;
         Ok(Logits { read, len, classes: self.classes })

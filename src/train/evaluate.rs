@@ -88,8 +88,7 @@ fn verdicts_of(engine: &mut dyn Engine, feed: Feed, dataset: Arc<dyn Dataset>) -
         let images = batch.labels.len();
         verdicts.unreadable.append(&mut batch.unreadable);
         batch.labels.resize(n, NO_LABEL);
-        batch.images.resize(batch.images.len().next_multiple_of(4), 0);
-        engine.write(io.images, &batch.images)?;
+        io.write_images(engine, &batch.images)?;
         engine.write(io.labels, bytemuck::cast_slice(&batch.labels))?;
         engine.run(List::Evaluate)?;
         reads.push((engine.read(io.result)?, images));
