@@ -3,7 +3,7 @@
 use crate::data::{Dataset, Loader, Reading, Source};
 use crate::deploy::Session;
 use crate::engine::{Engine, Read, Target};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kernels::softmax_cross_entropy::NO_LABEL;
 use crate::kernels::{Hyper, Step};
 use crate::method::Method;
@@ -139,6 +139,7 @@ impl Evaluator {
         batch: usize,
     ) -> Result<Evaluator> {
         let graph = arch.build(shortcut, source.input.image, source.input.classes.len())?;
+        weights::check_fits(arch, &graph, (path, tensors))?;
         let options = Options {
             method: Method::FP32,
             micro_batch: batch,
@@ -151,10 +152,6 @@ impl Evaluator {
             train: false,
         };
         let network = Network::compile(graph, options)?;
-        if let Some(problem) = weights::mismatch(tensors, &state::manifest(&network.store)) {
-            let remedy = "Name its architecture with --arch and --shortcut";
-            return Err(Error::checkpoint(path, format!("does not fit {arch}: {problem}"), remedy));
-        }
         let mut engine = target.load(network.plan.clone())?;
         state::upload(engine.as_mut(), &network, tensors)?;
         Ok(Evaluator { network, engine })
