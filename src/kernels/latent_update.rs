@@ -25,12 +25,19 @@ params! {
 /// What is counted for each layer: signs that flipped, weights that went to or from 0, nonzero weights whose magnitude changed.
 pub const COUNTERS: usize = 3;
 
-/// Declares the kernels of the families, by the interface that they share.
+/// Declares the kernels of the families, with the interface that they share.
 macro_rules! updates {
-    ([$($binding:ident: $access:ident $elem:ident),* $(,)?] $($family:ident: $ty:ident),* $(,)?) => {
-        const BINDINGS: &[Binding] = &[$(
-            Binding { name: stringify!($binding), access: Access::$access, elem: Elem::$elem }
-        ),*];
+    ($($family:ident: $ty:ident),* $(,)?) => {
+        updates! {
+            @all [
+                step: Read U32, status: Read U32, layers: Read U32, dw: Read F32,
+                momenta: Write F32, latents: Write F32, w: Write F32, changes: Write U32
+            ]
+            $($family: $ty),*
+        }
+    };
+    (@all $bindings:tt $($family:ident: $ty:ident),*) => {
+        const BINDINGS: &[Binding] = updates!(@interface $bindings);
 
         $(
             #[allow(non_upper_case_globals)]
@@ -42,39 +49,25 @@ macro_rules! updates {
                 )],
                 params: Params::FIELDS,
                 bindings: BINDINGS,
-                twin: updates!(@cpu $crate::reference::latent_update::update::<$crate::method::$family::$ty>),
-                fast: updates!(@fast $family, $ty),
+                twin: on_cpu!(
+                    $crate::reference::latent_update::update::<$crate::method::$family::$ty>, Params, $bindings
+                ),
+                fast: updates!(@fast $family, $ty, $bindings),
             };
         )*
 
         /// The kernel of every family.
         pub static FAMILIES: &[&Kernel] = &[$(&$family),*];
     };
+    (@interface [$($binding:ident: $access:ident $elem:ident),*]) => {
+        &[$(Binding { name: stringify!($binding), access: Access::$access, elem: Elem::$elem }),*]
+    };
     // A family whose fast form is its own.
-    (@fast s3, $ty:ident) => {
-        updates!(@cpu $crate::cpu::s3_update::s3_update)
+    (@fast s3, $ty:ident, $bindings:tt) => {
+        on_cpu!($crate::cpu::s3_update::s3_update, Params, $bindings)
     };
-    (@fast $family:ident, $ty:ident) => {
-        updates!(@cpu $crate::cpu::latent_update::update::<$crate::method::$family::$ty>)
-    };
-    (@cpu $function:path) => {
-        on_cpu!(
-            $function,
-            Params,
-            [
-                step: Read U32, status: Read U32, layers: Read U32, dw: Read F32,
-                momenta: Write F32, latents: Write F32, w: Write F32, changes: Write U32
-            ]
-        )
-    };
-    ($($family:ident: $ty:ident),* $(,)?) => {
-        updates! {
-            [
-                step: Read U32, status: Read U32, layers: Read U32, dw: Read F32,
-                momenta: Write F32, latents: Write F32, w: Write F32, changes: Write U32,
-            ]
-            $($family: $ty),*
-        }
+    (@fast $family:ident, $ty:ident, $bindings:tt) => {
+        on_cpu!($crate::cpu::latent_update::update::<$crate::method::$family::$ty>, Params, $bindings)
     };
 }
 
