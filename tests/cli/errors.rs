@@ -108,7 +108,7 @@ fn words_that_are_not_commands() {
 }
 
 #[test]
-fn configuration_files() {
+fn bad_configuration_files_are_refused() {
     let directory = temporary();
     let out = directory.path().join("run");
     let config = directory.path().join("config.toml");
@@ -177,7 +177,7 @@ fn damaged_data() {
 }
 
 #[test]
-fn adapters() {
+fn adapters_that_are_not_there_are_refused() {
     let directory = temporary();
     let out = directory.path().join("run");
     let unknown = shiftnet(&small(&out, &["--adapter", "Voodoo2"]));

@@ -76,7 +76,7 @@ impl Net {
 }
 
 #[test]
-fn convolution() {
+fn convolution_gradients_are_finite_differences() {
     for (from, k, size, stride) in [([2, 4, 5, 4], 8, 3, 1), ([2, 5, 4, 8], 4, 3, 2), ([1, 8, 7, 4], 8, 7, 2)]
     {
         let mut net = Net::new("conv");
@@ -102,7 +102,7 @@ fn convolution() {
 /// A 1 x 1 convolution makes the statistics, so the finite differences go through it. L = sum of dy * y, and the
 /// second gradient belongs to the residual as well.
 #[test]
-fn batch_norm() {
+fn batch_norm_gradients_are_finite_differences() {
     let from = [2, 3, 5, 4];
     let (rows, c) = (30, 4);
     let shape = batch_norm::Shape { rows, channels: c, relu: false, residual: true };
@@ -137,7 +137,7 @@ fn batch_norm() {
 
 /// Of max(batch norm, 0) and two gradients that meet: at steps so small that none passes 0.
 #[test]
-fn rectified_batch_norm() {
+fn rectified_batch_norm_gradients_are_finite_differences() {
     let (rows, c) = (40, 4);
     let shape = batch_norm::Shape { rows, channels: c, relu: true, residual: false };
     let mut net = Net::new("rectified");
@@ -165,7 +165,7 @@ fn rectified_batch_norm() {
 }
 
 #[test]
-fn linear_layer() {
+fn linear_gradients_are_finite_differences() {
     let (n, c, k) = (3, 8, 5);
     let params = linear::Params::new(n, c, k);
     let mut net = Net::new("linear");
@@ -182,7 +182,7 @@ fn linear_layer() {
 
 /// The forward pass makes the gradient; L is the mean of the losses over the batch.
 #[test]
-fn cross_entropy() {
+fn cross_entropy_gradients_are_finite_differences() {
     for smoothing in [None, Some(0.0), Some(0.3)] {
         cross_entropy_of(smoothing);
     }
@@ -205,7 +205,7 @@ fn cross_entropy_of(smoothing: Option<f32>) {
 }
 
 #[test]
-fn average_pool_and_shortcut() {
+fn average_pool_and_shortcut_gradients_are_finite_differences() {
     let shape = [2, 3, 5, 4];
     let average = global_avg_pool::Params::new(shape);
     let mut net = Net::new("average pool");
@@ -226,7 +226,7 @@ fn average_pool_and_shortcut() {
 
 /// Values a quarter apart, and steps of an eighth: no step changes a winner.
 #[test]
-fn max_pool_alone() {
+fn max_pool_gradients_are_finite_differences() {
     let shape = [2, 5, 4, 4];
     let len: usize = shape.iter().product();
     let mut net = Net::new("max-pool");
