@@ -17,6 +17,7 @@ shared! {
     conv2d,
     conv2d_integer,
     conv_direct,
+    conv_moments,
     conv_pixels,
     conv_registers,
     conv_subgroup,
