@@ -38,6 +38,9 @@ if [ -z "${SHIFTNET_PYTHON:-}" ] && command -v python3 >/dev/null; then
 fi
 
 step "tests"
+if [ -z "${SHIFTNET_DATA:-}" ] && [ ! -d ../shared/data ]; then
+    echo "skipped: tests on CIFAR-10 and ImageNet files (SHIFTNET_DATA names their directory)"
+fi
 cargo test --release
 
 if command -v python3 >/dev/null; then

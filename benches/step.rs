@@ -2,10 +2,10 @@
 //! WGPU_ADAPTER_NAME): `cargo bench --bench step`. Elements are images, so that criterion prints images/s.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use shiftnet::bench::network;
 use shiftnet::engine::{Engine, Target};
-use shiftnet::kernels::Hyper;
 use shiftnet::method::{InitName, Method, MethodName};
-use shiftnet::model::{Network, Options, Shortcut, state};
+use shiftnet::model::state;
 use shiftnet::plan::List;
 use std::hint::black_box;
 
@@ -14,22 +14,9 @@ const BATCH: usize = 32;
 /// ResNet-20 with initial weights, on the default adapter.
 fn load(method: Method) -> Result<Box<dyn Engine>, shiftnet::Error> {
     let target = Target::choose(None)?;
-    let options = Options {
-        method,
-        micro_batch: BATCH,
-        batch: BATCH,
-        hyper: Hyper { momentum: 0.9, weight_decay: 1e-4, alpha: 1e-5 },
-        label_smoothing: 0.0,
-        mean: [0.5; 3],
-        std: [0.25; 3],
-        capabilities: target.capabilities(),
-        train: true,
-    };
-    let graph = "resnet20".parse::<shiftnet::model::Arch>()?.build(Shortcut::B, [32, 32], 10)?;
-    let network = Network::compile(graph, options)?;
+    let network = network("resnet20".parse()?, method, BATCH, true, &target)?;
     let mut engine = target.load(network.plan.clone())?;
-    let tensors = state::initial(&network, InitName::Dense, 1);
-    state::upload(engine.as_mut(), &network, &tensors)?;
+    state::upload(engine.as_mut(), &network, &state::initial(&network, InitName::Dense, 1))?;
     Ok(engine)
 }
 

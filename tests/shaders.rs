@@ -3,7 +3,8 @@
 
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ScalarKind, StorageAccess, TypeInner, back};
-use shiftnet::kernels::{self, Access, Kernel, Needs, Step, Variant, latent_update, source};
+use shiftnet::kernels::conv2d_forward::Params as Conv;
+use shiftnet::kernels::{self, Access, Kernel, Needs, Step, Variant, conv2d_shift, latent_update, source};
 use shiftnet::plan::Elem;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -208,26 +209,101 @@ fn step_has_the_layout_of_its_twin() {
     }
 }
 
+/// The texts that adapters compile of a shader: with its parameters as a uniform, and where it is specialized, those of some
+/// convolutions as constants.
+fn texts(kernel: &Kernel, variant: &Variant) -> Vec<String> {
+    const SHAPES: [([usize; 4], usize, usize, usize); 6] = [
+        ([1, 32, 32, 4], 16, 3, 1),
+        ([8, 8, 8, 64], 64, 3, 1),
+        ([2, 5, 7, 12], 20, 3, 2),
+        ([2, 7, 7, 512], 2048, 1, 1),
+        ([1, 56, 56, 64], 128, 1, 2),
+        ([1, 224, 224, 4], 64, 7, 2),
+    ];
+    let shapes = SHAPES.map(|(from, k, size, stride)| Conv::new(from, k, size, stride)).into_iter();
+    let params: Vec<Vec<u8>> = match kernel.stem {
+        _ if !variant.specialized => vec![],
+        "conv2d_dot" | "conv2d_shift" => {
+            let forms = [(8, 31), (8, 0), (16, 0)];
+            let of = |(bits, run)| move |conv| conv2d_shift::Params::new(&conv, bits, [0, 16, 16], run);
+            let fitting = shapes.filter(|conv| variant.fits(conv));
+            let all = fitting.flat_map(|conv| forms.map(|form| of(form)(conv)));
+            all.map(|params| bytemuck::bytes_of(&params).to_vec()).collect()
+        }
+        _ => shapes
+            .filter(|conv| variant.fits(conv))
+            .flat_map(|conv| [0, 1].map(|on| Conv { stats: on, relu: on, residual: on, ..conv }))
+            .map(|conv| bytemuck::bytes_of(&conv).to_vec())
+            .collect(),
+    };
+    let text = variant.text();
+    let constant = params.iter().map(|params| source::specialize(&text, params));
+    [text.clone()].into_iter().chain(constant).collect()
+}
+
+/// That `text` can be compiled by every backend, with naga's checks (`--checked`) or without them, as programs run it.
+fn translate(what: &str, text: String, workgroup: u32, checked: bool) {
+    use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy::Restrict, BoundsCheckPolicy::Unchecked};
+    let (_, module, info) = parse(text).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let [index, buffer] = [if checked { Restrict } else { Unchecked }; 2];
+    let bounds_check_policies = BoundsCheckPolicies { index, buffer, ..Default::default() };
+    // Workgroup memory begins as it is, with checks or without.
+    let options = back::spv::Options {
+        bounds_check_policies,
+        zero_initialize_workgroup_memory: back::spv::ZeroInitializeWorkgroupMemoryMode::None,
+        force_loop_bounding: checked,
+        emit_int_div_checks: checked,
+        ..Default::default()
+    };
+    let spirv = back::spv::write_vec(&module, &info, &options, None);
+    assert!(spirv.is_ok_and(|words| words.len() > 100), "{what} to SPIR-V");
+
+    let options = back::msl::Options {
+        lang_version: (2, 1),
+        bounds_check_policies,
+        zero_initialize_workgroup_memory: false,
+        force_loop_bounding: checked,
+        emit_int_div_checks: checked,
+        ..Default::default()
+    };
+    let metal = back::msl::write_string(&module, &info, &options, &Default::default());
+    let (metal, _) = metal.unwrap_or_else(|e| panic!("{what} to Metal: {e}"));
+    assert!(metal.contains("kernel void main_"), "{what} to Metal");
+    assert!(checked || !metal.contains("naga_div("), "{what} to Metal has a check");
+
+    // By FXC, and by DXC on adapters without and with dot products of bytes.
+    use back::hlsl::ShaderModel::{V5_1, V6_0, V6_4};
+    for shader_model in [V5_1, V6_0, V6_4] {
+        let options = back::hlsl::Options {
+            shader_model,
+            zero_initialize_workgroup_memory: false,
+            restrict_indexing: checked,
+            force_loop_bounding: checked,
+            ..Default::default()
+        };
+        let mut hlsl = String::new();
+        let pipeline = back::hlsl::PipelineOptions::default();
+        let mut writer = back::hlsl::Writer::new(&mut hlsl, &options, &pipeline);
+        writer.write(&module, &info, None).unwrap_or_else(|e| panic!("{what} to HLSL {shader_model:?}: {e}"));
+        assert!(hlsl.contains(&format!("numthreads({workgroup}, 1, 1)")), "{what} to HLSL");
+    }
+}
+
 #[test]
 fn shaders_translate_to_every_backend() {
+    let mut specialized = 0;
     for (kernel, variant) in shaders() {
-        let (_, module, info) = parse(variant.text()).expect("shaders parse");
-        let spirv = back::spv::write_vec(&module, &info, &back::spv::Options::default(), None);
-        assert!(spirv.is_ok_and(|words| words.len() > 100), "{} to SPIR-V", kernel.stem);
-        let options = back::msl::Options { lang_version: (2, 1), ..Default::default() };
-        let metal = back::msl::write_string(&module, &info, &options, &Default::default());
-        let (metal, _) = metal.unwrap_or_else(|e| panic!("{} to Metal: {e}", kernel.stem));
-        assert!(metal.contains("kernel void main_"), "{} to Metal", kernel.stem);
-        let (options, pipeline) = (back::hlsl::Options::default(), back::hlsl::PipelineOptions::default());
-        let mut hlsl = String::new();
-        let mut writer = back::hlsl::Writer::new(&mut hlsl, &options, &pipeline);
-        writer.write(&module, &info, None).unwrap_or_else(|e| panic!("{} to HLSL: {e}", kernel.stem));
-        assert!(
-            hlsl.contains(&format!("numthreads({}, 1, 1)", variant.workgroup)),
-            "{} to HLSL",
-            kernel.stem
-        );
+        let texts = texts(kernel, variant);
+        assert!(!variant.specialized || texts.len() > 2, "{} {} fits no shape", kernel.stem, variant.name);
+        specialized += texts.len() - 1;
+        for (i, text) in texts.into_iter().enumerate() {
+            let what = format!("{} {}, text {i}", kernel.stem, variant.name);
+            for checked in [false, true] {
+                translate(&what, text.clone(), variant.workgroup, checked);
+            }
+        }
     }
+    assert!(specialized > 100, "{specialized}");
 }
 
 /// With the parameters as constants it is the same shader, of which nothing is left that asks for them.
@@ -241,8 +317,6 @@ fn parameters_can_be_constants() {
         let uniform = module.global_variables.iter().find(|(_, v)| v.space == AddressSpace::Uniform);
         let (uniform, _) = uniform.expect("it stays bound");
         assert!(info.get_entry_point(0)[uniform].is_empty(), "{} {}", kernel.stem, variant.name);
-        let spirv = back::spv::write_vec(&module, &info, &back::spv::Options::default(), None);
-        assert!(spirv.is_ok_and(|words| words.len() > 100), "{} to SPIR-V", kernel.stem);
         count += 1;
     }
     assert!(count > 10);

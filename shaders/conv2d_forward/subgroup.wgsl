@@ -12,6 +12,7 @@
 #import moments
 #import corners
 #import conv_pixels
+#import conv_moments
 #import weights_f32_shared
 #import conv_subgroup
 
@@ -39,18 +40,10 @@ fn gather(own: Moments, own_count: f32, lane: u32, first_lane: u32) -> Moments {
     return all;
 }
 
-fn store_moments(at: u32, k4: u32, live: bool, all: Moments) {
-    if (live) {
-        partial[at] = all.mean;
-        partial[at + k4] = all.m2;
-    }
-}
-
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32, @builtin(subgroup_invocation_id) subgroup_lane: u32) {
-    let k4 = params.k / 4u;
-    let blocks = (k4 + 3u) / 4u;
+    let blocks = (params.k + 15u) / 16u;
     let lane = subgroup_lane % 8u;
     let lane0 = subgroup_lane - lane;
     let eight = invocation(group, groups, local) / 8u;
@@ -58,7 +51,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let chunk = eight / blocks;
     let first = chunk * params.chunk;
     let end = min(first + params.chunk, params.n * params.p * params.q); // below `first` for lanes past the end
-    var moments0 = Moments(); var moments1 = Moments(); var moments2 = Moments(); var moments3 = Moments();
+    var all = AllMoments();
 
     // The bounds of all loops around shuffles are those of all 8 lanes.
     for (var run = first; run < end; run += 64u) {
@@ -66,30 +59,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let t = convolve(pixel, end, k, lane, lane0);
         store_sums(pixel, end, k, t);
         if (params.stats == 1u) {
-            let i0 = vec4<u32>(pixel) + vec4<u32>(0u, 1u, 2u, 3u);
-            let i1 = vec4<u32>(pixel) + vec4<u32>(4u, 5u, 6u, 7u);
-            let live0 = select(vec4<f32>(), vec4<f32>(1.0), i0 < vec4<u32>(end));
-            let live1 = select(vec4<f32>(), vec4<f32>(1.0), i1 < vec4<u32>(end));
-            let done = f32((run - first) / 8u);
-            let count = dot(live0 + live1, vec4<f32>(1.0));
-            moments0 = merge(moments0, done, moments(t.a00, t.a10, live0, live1, count), count);
-            moments1 = merge(moments1, done, moments(t.a01, t.a11, live0, live1, count), count);
-            moments2 = merge(moments2, done, moments(t.a02, t.a12, live0, live1, count), count);
-            moments3 = merge(moments3, done, moments(t.a03, t.a13, live0, live1, count), count);
+            all = with_sums(all, f32((run - first) / 8u), pixel, end, t);
         }
     }
 
     if (params.stats == 1u && first < end) {
         let left = (end - first) % 64u;
         let count = f32((end - first) / 64u * 8u + min(max(left, lane * 8u) - lane * 8u, 8u));
-        let all0 = gather(moments0, count, lane, lane0);
-        let all1 = gather(moments1, count, lane, lane0);
-        let all2 = gather(moments2, count, lane, lane0);
-        let all3 = gather(moments3, count, lane, lane0);
-        let at = chunk * 2u * k4 + k;
-        store_moments(at, k4, lane == 0u, all0);
-        store_moments(at + 1u, k4, lane == 0u && k + 1u < k4, all1);
-        store_moments(at + 2u, k4, lane == 0u && k + 2u < k4, all2);
-        store_moments(at + 3u, k4, lane == 0u && k + 3u < k4, all3);
+        let together = AllMoments(
+            gather(all.k0, count, lane, lane0), gather(all.k1, count, lane, lane0),
+            gather(all.k2, count, lane, lane0), gather(all.k3, count, lane, lane0));
+        if (lane == 0u) { store_all(chunk, k, together); }
     }
 }

@@ -37,53 +37,32 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let hc = parity / params.stride; // >= stride: an invocation past the end
     let wc = parity % params.stride;
 
-    // Row and column of each pixel within its class; pixels past the end get a row far outside.
-    let i0 = vec4<u32>(pixel) + vec4<u32>(0u, 1u, 2u, 3u);
-    let n0 = i0 / (rows * cols);
-    let h0 = select(vec4<u32>(0x40000000u), i0 / cols % rows, (n0 < vec4<u32>(params.n)) & vec4<bool>(hc < params.stride));
-    let w0 = i0 % cols;
-    let at0 = ((n0 * params.p + h0) * params.q + w0) * k4;
-    let i1 = vec4<u32>(pixel) + vec4<u32>(4u, 5u, 6u, 7u);
-    let n1 = i1 / (rows * cols);
-    let h1 = select(vec4<u32>(0x40000000u), i1 / cols % rows, (n1 < vec4<u32>(params.n)) & vec4<bool>(hc < params.stride));
-    let w1 = i1 % cols;
-    let at1 = ((n1 * params.p + h1) * params.q + w1) * k4;
-
-    // a[pixel group][vec4 of c]: column j is pixel j
-    var a00 = mat4x4<f32>(); var a01 = mat4x4<f32>(); var a02 = mat4x4<f32>(); var a03 = mat4x4<f32>();
-    var a10 = mat4x4<f32>(); var a11 = mat4x4<f32>(); var a12 = mat4x4<f32>(); var a13 = mat4x4<f32>();
-
+    let first = places(vec4<u32>(pixel) + vec4<u32>(0u, 1u, 2u, 3u), rows, cols, hc < params.stride);
+    let second = places(vec4<u32>(pixel) + vec4<u32>(4u, 5u, 6u, 7u), rows, cols, hc < params.stride);
+    var t = Sums();
     for (var r = (hc + params.pad) % params.stride; r < params.r; r += params.stride) {
-        let dp = (hc + params.pad + params.r * params.stride - r) / params.stride - params.r; // p = row + dp; dp may be below zero (wraps)
+        let dp = reach(hc, params.r, r);
         for (var s = (wc + params.pad) % params.stride; s < params.s; s += params.stride) {
-            let dq = (wc + params.pad + params.s * params.stride - s) / params.stride - params.s;
+            let dq = reach(wc, params.s, s);
             let tap = (dp * params.q + dq) * k4;
-            let in0 = (h0 + dp < vec4<u32>(params.p)) & (w0 + dq < vec4<u32>(params.q));
-            let y0 = select(vec4<u32>(), at0 + tap, in0);
-            let in1 = (h1 + dp < vec4<u32>(params.p)) & (w1 + dq < vec4<u32>(params.q));
-            let y1 = select(vec4<u32>(), at1 + tap, in1);
+            let in0 = inside(first, dp, dq);
+            let y0 = select(vec4<u32>(), first.at + tap, in0);
+            let in1 = inside(second, dp, dq);
+            let y1 = select(vec4<u32>(), second.at + tap, in1);
             let wi = (r * params.s + s) * params.c * k4;
             for (var k = 0u; k < k4; k++) {
                 let m0 = load_pixels(y0 + k, in0);
                 let m1 = load_pixels(y1 + k, in1);
                 let b0 = load_weights(wi + cs.x + k, k4);
-                a00 += b0 * m0; a10 += b0 * m1;
+                t.a00 += b0 * m0; t.a10 += b0 * m1;
                 let b1 = load_weights(wi + cs.y + k, k4);
-                a01 += b1 * m0; a11 += b1 * m1;
+                t.a01 += b1 * m0; t.a11 += b1 * m1;
                 let b2 = load_weights(wi + cs.z + k, k4);
-                a02 += b2 * m0; a12 += b2 * m1;
+                t.a02 += b2 * m0; t.a12 += b2 * m1;
                 let b3 = load_weights(wi + cs.w + k, k4);
-                a03 += b3 * m0; a13 += b3 * m1;
+                t.a03 += b3 * m0; t.a13 += b3 * m1;
             }
         }
     }
-
-    store(n0.x, h0.x * params.stride + hc, w0.x * params.stride + wc, c, c4, a00[0], a01[0], a02[0], a03[0]);
-    store(n0.y, h0.y * params.stride + hc, w0.y * params.stride + wc, c, c4, a00[1], a01[1], a02[1], a03[1]);
-    store(n0.z, h0.z * params.stride + hc, w0.z * params.stride + wc, c, c4, a00[2], a01[2], a02[2], a03[2]);
-    store(n0.w, h0.w * params.stride + hc, w0.w * params.stride + wc, c, c4, a00[3], a01[3], a02[3], a03[3]);
-    store(n1.x, h1.x * params.stride + hc, w1.x * params.stride + wc, c, c4, a10[0], a11[0], a12[0], a13[0]);
-    store(n1.y, h1.y * params.stride + hc, w1.y * params.stride + wc, c, c4, a10[1], a11[1], a12[1], a13[1]);
-    store(n1.z, h1.z * params.stride + hc, w1.z * params.stride + wc, c, c4, a10[2], a11[2], a12[2], a13[2]);
-    store(n1.w, h1.w * params.stride + hc, w1.w * params.stride + wc, c, c4, a10[3], a11[3], a12[3], a13[3]);
+    store_sums(first, second, hc, wc, c, t);
 }

@@ -7,7 +7,7 @@ use crate::engine::Target;
 use crate::error::{Error, Result};
 use crate::method::{Method, MethodName};
 use crate::model::Arch;
-use crate::plan::{AdapterKind, lifetimes};
+use crate::plan::lifetimes;
 use std::time::Instant;
 
 /// What varies.
@@ -156,8 +156,7 @@ fn point(
 
 /// Bytes that are free on the host, where a plan for `target` lies there and the system tells.
 fn free_memory(target: &Target) -> Option<u64> {
-    let shared = matches!(target.info().kind, AdapterKind::Software | AdapterKind::Host);
-    if shared { kibibytes("/proc/meminfo", "MemAvailable:") } else { None }
+    if target.info().kind.on_cores() { kibibytes("/proc/meminfo", "MemAvailable:") } else { None }
 }
 
 /// Bytes of this process that are in memory, where the system tells.

@@ -9,7 +9,7 @@ use crate::bench::{Budget, ceilings, compare, data, kernels, table};
 use crate::engine::Target;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::gpu::{AdapterInfo, AdapterKind};
+use crate::gpu::AdapterInfo;
 use crate::kernels::choose::Choices;
 use crate::method::{Method, MethodName};
 use crate::model::Arch;
@@ -302,7 +302,7 @@ impl Args {
     }
 
     fn archs(&self, what: What, target: &Target) -> Result<Vec<Arch>> {
-        let names: &[&str] = match (what, runs_on_cores(target), self.quick) {
+        let names: &[&str] = match (what, target.info().kind.on_cores(), self.quick) {
             (_, _, true) | (What::Train | What::Infer, true, _) => &["resnet20"],
             _ => &["resnet20", "resnet18", "resnet50"],
         };
@@ -313,14 +313,10 @@ impl Args {
     }
 
     fn batch(&self, arch: Arch, target: &Target) -> usize {
-        self.batch_size.unwrap_or(match (arch.is_imagenet(), runs_on_cores(target)) {
+        self.batch_size.unwrap_or(match (arch.is_imagenet(), target.info().kind.on_cores()) {
             (false, _) => 128,
             (true, false) => 64,
             (true, true) => 2,
         })
     }
-}
-
-fn runs_on_cores(target: &Target) -> bool {
-    matches!(target.info().kind, AdapterKind::Software | AdapterKind::Host)
 }

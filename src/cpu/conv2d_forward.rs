@@ -2,22 +2,10 @@
 
 use super::lanes::LANES;
 use super::tile::{Panels, Pixel, correlate};
-use super::window::Window;
+use super::window::{SCRATCH, Scratch, Window};
 use crate::kernels::conv2d_forward::Params;
 use rayon::prelude::*;
-use std::cell::Cell;
 use std::ops::Range;
-
-thread_local! {
-    static SCRATCH: Cell<Scratch> = const { Cell::new(Scratch { padded: vec![], pixels: vec![] }) };
-}
-
-/// What a task reuses of the ones before it.
-#[derive(Default)]
-struct Scratch {
-    padded: Vec<f32>,
-    pixels: Vec<Pixel>,
-}
 
 /// y (N, P, Q, K) = x (N, H, W, C) * w (R, S, C, K); partial (chunks, 2, K) = mean and M2 of each chunk of y.
 pub fn conv2d_forward(p: &Params, x: &[f32], w: &[f32], y: &mut [f32], partial: &mut [f32]) {

@@ -2,24 +2,12 @@
 
 use super::lanes::LANES;
 use super::tile::{Panels, Pixel, correlate};
-use super::window::Window;
+use super::window::{SCRATCH, Scratch, Window};
 use crate::kernels::conv2d_forward::Params;
 use rayon::prelude::*;
-use std::cell::Cell;
 
 /// Pixels of a task, about: what they read of dy stays in the nearest cache.
 const TASK: usize = 256;
-
-thread_local! {
-    static SCRATCH: Cell<Scratch> = const { Cell::new(Scratch { padded: vec![], pixels: vec![] }) };
-}
-
-/// What a task reuses of the ones before it.
-#[derive(Default)]
-struct Scratch {
-    padded: Vec<f32>,
-    pixels: Vec<Pixel>,
-}
 
 /// The taps along one axis that meet pixels of one parity: pixel `stride i + parity` gets tap
 /// `first + stride (count - 1 - j)` of output pixel `i + low + j`, for j < count.

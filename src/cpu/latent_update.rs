@@ -1,16 +1,13 @@
 //! The updates of the weight families, cut into tasks, in one pass over latents and momenta.
 
-use crate::kernels::Step;
 use crate::kernels::latent_update::{COUNTERS, Params};
+use crate::kernels::{BLOCK, Step};
 use crate::method::Family;
 use crate::reference::latent_update::move_one;
 use rayon::prelude::*;
 
 /// Weights of a task, a multiple of [`BLOCK`].
 const TASK: usize = 4096;
-
-/// Weights that belong to one layer.
-pub(super) const BLOCK: usize = 64;
 
 /// What changed among a block of weights.
 pub(super) type Counts = [u32; COUNTERS];

@@ -1,9 +1,9 @@
 //! The S³ update: 16 weights at a time, in one pass over latents and momenta.
 
 use super::lanes::{LANES, Lanes};
-use super::latent_update::{BLOCK, Buffers, Counts, Plane, Task, in_tasks};
-use crate::kernels::Step;
+use super::latent_update::{Buffers, Counts, Plane, Task, in_tasks};
 use crate::kernels::latent_update::Params;
+use crate::kernels::{BLOCK, Step};
 use std::f32::consts::LN_2;
 
 /// One step of every latent, the new weights, and what changed in each layer.

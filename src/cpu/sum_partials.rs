@@ -1,6 +1,7 @@
 //! The ordered second stage of the weight gradients.
 
-use crate::kernels::sum_partials::{BLOCK, Params};
+use crate::kernels::BLOCK;
+use crate::kernels::sum_partials::Params;
 use rayon::prelude::*;
 
 /// Blocks of a task.

@@ -36,7 +36,7 @@ fn normal(draws: &mut Draws, len: usize) -> Vec<f32> {
 }
 
 /// Fails unless each value is within `terms` eps of its expected one, in units of the largest.
-fn assert_close(what: &str, got: &[f32], want: &[f32], terms: usize) {
+fn assert_within_eps(what: &str, got: &[f32], want: &[f32], terms: usize) {
     assert!(!want.is_empty() && got.len() == want.len(), "{what}");
     let scale = want.iter().fold(f32::MIN_POSITIVE, |most, w| most.max(w.abs()));
     for (i, (got, want)) in got.iter().zip(want).enumerate() {
@@ -70,8 +70,8 @@ fn compare_convolutions() {
             let (got, want) =
                 (run(conv2d_forward::conv2d_forward), run(reference::conv2d_forward::conv2d_forward));
             let terms = size * size * from[3];
-            assert_close(&format!("{what}: y"), &got.0, &want.0, terms);
-            assert_close(
+            assert_within_eps(&format!("{what}: y"), &got.0, &want.0, terms);
+            assert_within_eps(
                 &format!("{what}: statistics"),
                 &got.1,
                 &want.1,
@@ -85,7 +85,7 @@ fn compare_convolutions() {
         };
         let [got, want] =
             [conv2d_input_grad::conv2d_input_grad, reference::conv2d_input_grad::conv2d_input_grad].map(run);
-        assert_close(&format!("{what}: dx"), &got, &want, size * size * k);
+        assert_within_eps(&format!("{what}: dx"), &got, &want, size * size * k);
         let rows = (p.n * p.p) as usize;
         for splits in [1, 2, 3, rows] {
             p.splits = rows.div_ceil(rows.div_ceil(splits)) as u32;
@@ -97,7 +97,7 @@ fn compare_convolutions() {
             let [got, want] =
                 [conv2d_weight_grad::conv2d_weight_grad, reference::conv2d_weight_grad::conv2d_weight_grad]
                     .map(run);
-            assert_close(&format!("{what}: dw, {splits} splits"), &got, &want, p.pixels());
+            assert_within_eps(&format!("{what}: dw, {splits} splits"), &got, &want, p.pixels());
         }
     }
 }

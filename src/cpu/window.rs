@@ -1,5 +1,19 @@
 //! The part of an image that some pixels of a convolution read, with the padding around it.
 
+use super::tile::Pixel;
+use std::cell::Cell;
+
+thread_local! {
+    pub static SCRATCH: Cell<Scratch> = const { Cell::new(Scratch { padded: vec![], pixels: vec![] }) };
+}
+
+/// What a task reuses of the ones before it.
+#[derive(Default)]
+pub struct Scratch {
+    pub padded: Vec<f32>,
+    pub pixels: Vec<Pixel>,
+}
+
 /// Rows of an image's pixels, padding included.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {

@@ -80,7 +80,7 @@ pub fn calibrate(model: &mut Model, dataset: Arc<dyn Dataset>, target: &Target) 
         let count = options.batch.min(images - first);
         let numbers: Vec<u32> = (first as u32..(first + count) as u32).collect();
         let batch = Batch::read(dataset.as_ref(), &numbers, Reading::plain(bytes))?;
-        session::write_images(engine.as_mut(), &inference, &batch.images)?;
+        inference.io.write_images(engine.as_mut(), &batch.images)?;
         let mut next = 0;
         for (name, dispatch, view) in &inference.activations {
             // Later dispatches may write where this layer's output is.

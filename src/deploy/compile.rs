@@ -107,7 +107,7 @@ impl Inference {
         check_batch(&graph, n)?;
         let [h, w] = graph.image();
         let io = Io::new(&mut plan, n, [h, w]);
-        let unused = plan.buffer("unused", &[conv2d_folded::UNUSED], Elem::F32, Role::State);
+        let unused = plan.buffer("unused", &[UNUSED], Elem::F32, Role::State);
         let values = vec![Value::default(); graph.nodes.len()];
         let mut compiler = Compiler {
             plan,
@@ -129,18 +129,11 @@ impl Inference {
         let logits = compiler.float(graph.nodes.len() - 1)?;
         let classes = graph.classes();
         let dlogits = compiler.plan.scratch("dlogits", &[n, classes]);
-        let tensors = softmax_cross_entropy::Tensors {
-            step: io.step,
-            labels: io.labels,
-            result: io.result,
-            log: io.log,
-            status: io.status,
-        };
-        let loss = softmax_cross_entropy::dispatch("loss", [n, classes], n, None, logits, tensors, dlogits)?;
+        let loss =
+            softmax_cross_entropy::dispatch("loss", [n, classes], n, None, logits, io.loss(), dlogits)?;
         let Compiler { mut plan, tables, activations, .. } = compiler;
         plan.push(List::Evaluate, loss);
-        let dispatches = plan.list(List::Evaluate).iter();
-        let chosen = dispatches.filter_map(|d| Some((choose::problem(d)?, d.variant.to_string()))).collect();
+        let chosen = choose::chosen(plan.list(List::Evaluate));
         Ok(Inference { plan: Arc::new(plan), options, io, logits, tables, activations, chosen })
     }
 

@@ -6,11 +6,9 @@ use crate::error::{Error, Result};
 use crate::kernels::batch_norm::EPS;
 use crate::method::Method;
 use crate::model::fuse::{self, Unit};
-use crate::model::graph::{Graph, Op};
-use crate::model::params::Store;
-use crate::model::state::{self, Tensors};
+use crate::model::graph::Op;
+use crate::model::state::Tensors;
 use crate::model::{Arch, Shortcut, weights};
-use crate::plan::Plan;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -29,7 +27,7 @@ pub fn fold(
     (path, tensors): (&Path, &Tensors),
 ) -> Result<Model> {
     let graph = arch.build(shortcut, input.image, input.classes.len())?;
-    check(arch, &graph, (path, tensors))?;
+    weights::check_fits(arch, &graph, (path, tensors))?;
     let values = |name: String| tensors[&name].1.clone();
     let mut convs = BTreeMap::new();
     for unit in fuse::units(&graph)? {
@@ -66,19 +64,4 @@ pub fn fold(
     }
     let fc = ["fc.weight", "fc.bias"].map(|name| values(name.into()));
     Ok(Model { arch, shortcut, method, input, convs, fc, exponents: None })
-}
-
-/// That plain weights are those of `graph`, which is `arch`'s.
-///
-/// # Errors
-/// [`Error::Checkpoint`] with the first few that are missing, too many, or of another shape.
-pub fn check(arch: Arch, graph: &Graph, (path, tensors): (&Path, &Tensors)) -> Result<()> {
-    let parameters = Store::new(&mut Plan::default(), graph, None, u64::MAX, false);
-    match weights::mismatch(tensors, &state::manifest(&parameters)) {
-        None => Ok(()),
-        Some(problem) => {
-            let remedy = "Name its architecture with --arch and --shortcut";
-            Err(Error::checkpoint(path, format!("does not fit {arch}: {problem}"), remedy))
-        }
-    }
 }

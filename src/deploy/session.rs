@@ -18,17 +18,6 @@ pub fn load(inference: &Inference, target: &Target) -> Result<Box<dyn Engine>> {
     Ok(engine)
 }
 
-/// Writes images (3, H, W) of bytes, at most a batch of them.
-pub(super) fn write_images(engine: &mut dyn Engine, inference: &Inference, images: &[u8]) -> Result<()> {
-    match images.len() % 4 {
-        0 => engine.write(inference.io.images, images),
-        rest => {
-            let filled = [images, &[0; 4][rest..]].concat();
-            engine.write(inference.io.images, &filled)
-        }
-    }
-}
-
 /// A model, ready to run.
 pub struct Session {
     pub inference: Inference,
@@ -50,10 +39,20 @@ impl Logits {
     /// # Errors
     /// What the adapter reported.
     pub fn take(&mut self) -> Result<Option<Vec<Vec<f32>>>> {
-        let Some(bytes) = self.read.take()? else { return Ok(None) };
-        let values: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
-        Ok(Some(values.chunks_exact(self.classes).take(self.len).map(<[f32]>::to_vec).collect()))
+        let bytes = self.read.take()?;
+        Ok(bytes.map(|bytes| rows(&bytes, self.classes, self.len)))
     }
+
+    /// The same of a batch that has run.
+    fn finish(self) -> Result<Vec<Vec<f32>>> {
+        Ok(rows(&self.read.finish()?, self.classes, self.len))
+    }
+}
+
+/// The first `len` rows (classes) of f32.
+fn rows(bytes: &[u8], classes: usize, len: usize) -> Vec<Vec<f32>> {
+    let values: Vec<f32> = bytemuck::pod_collect_to_vec(bytes);
+    values.chunks_exact(classes).take(len).map(<[f32]>::to_vec).collect()
 }
 
 impl Session {
@@ -95,7 +94,7 @@ impl Session {
                 self.image_bytes
             )));
         }
-        write_images(self.engine.as_mut(), &self.inference, images)?;
+        self.inference.io.write_images(self.engine.as_mut(), images)?;
         self.engine.run(List::Evaluate)?;
         let read = self.engine.read(self.inference.logits)?;
         Ok(Logits { read, len, classes: self.classes })
@@ -107,11 +106,11 @@ impl Session {
     /// As [`Session::submit`].
     pub fn run(&mut self, images: &[u8]) -> Result<Vec<Vec<f32>>> {
         let batches = images.chunks(self.batch() * self.image_bytes);
-        let mut pending: Vec<Logits> = batches.map(|batch| self.submit(batch)).collect::<Result<_>>()?;
+        let pending: Vec<Logits> = batches.map(|batch| self.submit(batch)).collect::<Result<_>>()?;
         self.engine.poll(true)?;
         let mut all = Vec::new();
-        for logits in &mut pending {
-            all.extend(logits.take()?.ok_or_else(|| Error::Gpu("a read did not finish".into()))?);
+        for logits in pending {
+            all.extend(logits.finish()?);
         }
         Ok(all)
     }

@@ -261,10 +261,9 @@ impl Engine for GpuEngine {
             let end = range.end.min(next + Timer::MOST);
             let Some(timer) = Timer::new(&self.device, end - next) else { return Ok(None) };
             let encoder = self.encode_timed(list, next..end, &timer)?;
-            let mut read = self.download(encoder, timer.resolved(), 0, (end - next) as u64 * 16)?;
+            let read = self.download(encoder, timer.resolved(), 0, (end - next) as u64 * 16)?;
             self.poll(true)?;
-            let bytes = read.take()?.ok_or_else(|| Error::Gpu("timestamps could not be read".into()))?;
-            ticks.extend(bytemuck::pod_collect_to_vec::<u8, u64>(&bytes));
+            ticks.extend(bytemuck::pod_collect_to_vec::<u8, u64>(&read.finish()?));
             next = end;
         }
         let times = Timer::milliseconds(&self.device, &ticks);

@@ -60,9 +60,9 @@ pub trait Engine: Send {
 
     /// Reads `view` and waits for it.
     fn fetch(&mut self, view: View) -> Result<Vec<u8>> {
-        let mut read = self.read(view)?;
+        let read = self.read(view)?;
         self.poll(true)?;
-        read.take()?.ok_or_else(|| Error::Gpu("a read did not finish".into()))
+        read.finish()
     }
 
     /// Reads `view` as f32 and waits for it.
@@ -95,6 +95,14 @@ impl Read {
             Ok(None) => Ok(None),
             Err(_) => Err(Error::Gpu("a read was dropped before it finished".into())),
         }
+    }
+
+    /// The bytes, which are there after an [`Engine::poll`] that waited.
+    ///
+    /// # Errors
+    /// What the adapter reported; [`Error::Gpu`] where they are not there.
+    pub fn finish(mut self) -> Result<Vec<u8>> {
+        self.take()?.ok_or_else(|| Error::Gpu("a read did not finish".into()))
     }
 }
 
@@ -189,16 +197,12 @@ impl Target {
                 kind: AdapterKind::Host,
                 // Kernels count elements in 32 bits.
                 max_binding: u64::from(u32::MAX) * 4,
-                workgroup_memory: 0,
                 subgroups: false,
             },
             (Choice::Gpu(adapter), Limits::Needed) => adapter.capabilities(),
-            (Choice::Gpu(adapter), Limits::Defaults) => Capabilities {
-                kind: adapter.info.kind,
-                max_binding: 128 << 20,
-                workgroup_memory: 16 << 10,
-                subgroups: false,
-            },
+            (Choice::Gpu(adapter), Limits::Defaults) => {
+                Capabilities { kind: adapter.info.kind, max_binding: 128 << 20, subgroups: false }
+            }
         }
     }
 
@@ -232,5 +236,23 @@ impl Target {
                 Ok(Box::new(gpu::GpuEngine::new(device, plan, self.shaders.clone())?))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_without_its_bytes_is_an_error() {
+        let (sender, read) = Read::new();
+        assert!(read.finish().is_err(), "still under way");
+        drop(sender);
+        let (sender, read) = Read::new();
+        drop(sender);
+        assert!(read.finish().is_err(), "dropped");
+        let (sender, read) = Read::new();
+        sender.send(Ok(vec![1, 2])).expect("the receiver is alive");
+        assert_eq!(read.finish().expect("it is there"), [1, 2]);
     }
 }

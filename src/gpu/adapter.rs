@@ -76,7 +76,6 @@ impl Adapter {
         Capabilities {
             kind: self.info.kind,
             max_binding: self.max_binding(),
-            workgroup_memory: self.inner.limits().max_compute_workgroup_storage_size,
             subgroups: self.inner.features().contains(wgpu::Features::SUBGROUP)
                 && self.inner.get_info().subgroup_min_size >= 8,
         }

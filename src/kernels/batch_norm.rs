@@ -1,6 +1,6 @@
 //! Batch norm, forward: merges the statistics' chunks, normalizes, adds a residual and rectifies.
 
-use super::Variant;
+use super::{UNUSED, Variant};
 use super::conv2d_forward::Params as Conv;
 use crate::error::Result;
 use crate::plan::{Dispatch, View};
@@ -10,9 +10,6 @@ pub const EPS: f64 = 1e-5;
 
 /// PyTorch's `momentum`: the batch's weight in the running statistics.
 pub const MOMENTUM: f32 = 0.1;
-
-/// Elements of a view that a dispatch binds but does not use.
-pub const UNUSED: usize = 4;
 
 params! {
     Params {

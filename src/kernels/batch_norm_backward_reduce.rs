@@ -1,7 +1,8 @@
 //! Batch-norm gradients, first stage: gathers the output's gradient, and its sums over chunks of rows.
 
 use super::Variant;
-use super::batch_norm::{Shape, THREADS, UNUSED, run, threads};
+use super::UNUSED;
+use super::batch_norm::{Shape, THREADS, run, threads};
 use crate::error::Result;
 use crate::plan::{Dispatch, View};
 

@@ -66,6 +66,11 @@ pub fn problem(dispatch: &Dispatch) -> Option<String> {
     (kernel.variants.len() > 1).then(|| name(kernel.stem, &shape(dispatch)))
 }
 
+/// The variants of `dispatches`, by problem.
+pub fn chosen<'a>(dispatches: impl IntoIterator<Item = &'a Dispatch>) -> Chosen {
+    dispatches.into_iter().filter_map(|d| Some((problem(d)?, d.variant.to_string()))).collect()
+}
+
 /// Whether a variant computes the convolution of this dispatch, which is one of its kernel, cut as it is.
 pub fn fits(variant: &Variant, dispatch: &Dispatch) -> bool {
     if get(dispatch.stem).variants.len() < 2 {
@@ -158,7 +163,7 @@ mod tests {
     use crate::kernels::{conv2d_forward, conv2d_weight_grad};
 
     fn on(kind: AdapterKind, subgroups: bool) -> Capabilities {
-        Capabilities { kind, max_binding: 1 << 30, workgroup_memory: 16 << 10, subgroups }
+        Capabilities { kind, max_binding: 1 << 30, subgroups }
     }
 
     fn ruled(

@@ -1,7 +1,7 @@
 //! Convolution of a network that only infers: with the batch norm folded into a scale and a bias a channel, the residual and
 //! the ReLU behind it. Weights are f32.
 
-use super::Variant;
+use super::{UNUSED, Variant};
 use super::conv2d_forward::{Params, forward_variants};
 use super::variant::{direct, tile};
 use crate::error::Result;
@@ -13,9 +13,6 @@ kernel! {
     conv2d_folded(Params) in VARIANTS
     [x: Read F32, w: Read F32, affine: Read F32, residual: Read F32, y: Write F32]
 }
-
-/// Elements of a view that a dispatch binds but does not use.
-pub const UNUSED: usize = 4;
 
 /// What a folded convolution reads beside x and its weights.
 #[derive(Clone, Copy, Debug)]

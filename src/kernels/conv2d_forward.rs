@@ -1,7 +1,7 @@
 //! Convolution, forward.
 
 use super::variant::{direct, tile};
-use super::{Variant, elements};
+use super::{UNUSED, Variant, elements};
 use crate::error::Result;
 use crate::plan::{Dispatch, View};
 
@@ -84,9 +84,6 @@ kernel! {
 /// Chunks that have statistics, at most: a consumer merges all of them in each of its workgroups.
 pub(crate) const MOST_CHUNKS: usize = 1024;
 
-/// Elements of the statistics' buffer where none are written.
-pub const NO_STATS: usize = 4;
-
 impl Params {
     /// A `size` x `size` convolution with padding size / 2 from x (n, h, w, c) to k channels; c and k are
     /// multiples of 4.
@@ -129,7 +126,7 @@ impl Params {
 
     /// Elements of the statistics: (chunks, 2, K).
     pub fn partial_len(&self) -> usize {
-        if self.stats == 1 { self.chunks() * 2 * self.k as usize } else { NO_STATS }
+        if self.stats == 1 { self.chunks() * 2 * self.k as usize } else { UNUSED }
     }
 
     pub fn x_len(&self) -> usize {

@@ -1,9 +1,8 @@
 //! Convolution of integer activations with weights 0, ±1, ±2 ... ±64, requantized: products are shifts and flips of sign.
 
-use super::conv2d_folded::UNUSED;
 use super::conv2d_forward::Params as Conv;
 use super::variant::tile;
-use super::{Kernel, Variant, elements};
+use super::{Kernel, UNUSED, Variant, elements};
 use crate::error::Result;
 use crate::plan::{Dispatch, View};
 

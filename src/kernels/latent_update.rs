@@ -2,7 +2,7 @@
 //! `shaders/update/<family>.wgsl`, with one interface, `shaders/shared/latent_update.wgsl`.
 
 use super::softmax_cross_entropy::STATUS_LEN;
-use super::{Access, Binding, Hyper, Kernel, Step, Variant};
+use super::{Access, BLOCK, Binding, Hyper, Kernel, Step, Variant};
 use crate::error::Result;
 use crate::method::{Family, families};
 use crate::plan::{Dispatch, Elem, View};
@@ -25,12 +25,19 @@ params! {
 /// What is counted for each layer: signs that flipped, weights that went to or from 0, nonzero weights whose magnitude changed.
 pub const COUNTERS: usize = 3;
 
-/// Declares the kernels of the families, by the interface that they share.
+/// Declares the kernels of the families, with the interface that they share.
 macro_rules! updates {
-    ([$($binding:ident: $access:ident $elem:ident),* $(,)?] $($family:ident: $ty:ident),* $(,)?) => {
-        const BINDINGS: &[Binding] = &[$(
-            Binding { name: stringify!($binding), access: Access::$access, elem: Elem::$elem }
-        ),*];
+    ($($family:ident: $ty:ident),* $(,)?) => {
+        updates! {
+            @all [
+                step: Read U32, status: Read U32, layers: Read U32, dw: Read F32,
+                momenta: Write F32, latents: Write F32, w: Write F32, changes: Write U32
+            ]
+            $($family: $ty),*
+        }
+    };
+    (@all $bindings:tt $($family:ident: $ty:ident),*) => {
+        const BINDINGS: &[Binding] = updates!(@interface $bindings);
 
         $(
             #[allow(non_upper_case_globals)]
@@ -42,48 +49,34 @@ macro_rules! updates {
                 )],
                 params: Params::FIELDS,
                 bindings: BINDINGS,
-                twin: updates!(@cpu $crate::reference::latent_update::update::<$crate::method::$family::$ty>),
-                fast: updates!(@fast $family, $ty),
+                twin: on_cpu!(
+                    $crate::reference::latent_update::update::<$crate::method::$family::$ty>, Params, $bindings
+                ),
+                fast: updates!(@fast $family, $ty, $bindings),
             };
         )*
 
         /// The kernel of every family.
         pub static FAMILIES: &[&Kernel] = &[$(&$family),*];
     };
+    (@interface [$($binding:ident: $access:ident $elem:ident),*]) => {
+        &[$(Binding { name: stringify!($binding), access: Access::$access, elem: Elem::$elem }),*]
+    };
     // A family whose fast form is its own.
-    (@fast s3, $ty:ident) => {
-        updates!(@cpu $crate::cpu::s3_update::s3_update)
+    (@fast s3, $ty:ident, $bindings:tt) => {
+        on_cpu!($crate::cpu::s3_update::s3_update, Params, $bindings)
     };
-    (@fast $family:ident, $ty:ident) => {
-        updates!(@cpu $crate::cpu::latent_update::update::<$crate::method::$family::$ty>)
-    };
-    (@cpu $function:path) => {
-        on_cpu!(
-            $function,
-            Params,
-            [
-                step: Read U32, status: Read U32, layers: Read U32, dw: Read F32,
-                momenta: Write F32, latents: Write F32, w: Write F32, changes: Write U32
-            ]
-        )
-    };
-    ($($family:ident: $ty:ident),* $(,)?) => {
-        updates! {
-            [
-                step: Read U32, status: Read U32, layers: Read U32, dw: Read F32,
-                momenta: Write F32, latents: Write F32, w: Write F32, changes: Write U32,
-            ]
-            $($family: $ty),*
-        }
+    (@fast $family:ident, $ty:ident, $bindings:tt) => {
+        on_cpu!($crate::cpu::latent_update::update::<$crate::method::$family::$ty>, Params, $bindings)
     };
 }
 
 families!(updates);
 
-/// The tensors of one range of weights: `len` weights, a multiple of 64.
+/// The tensors of one range of weights: `len` weights, a multiple of [`BLOCK`].
 #[derive(Clone, Copy, Debug)]
 pub struct Tensors {
-    /// (len / 64): the layer of each 64 weights.
+    /// (len / [`BLOCK`]): the layer of each block.
     pub layers: View,
     /// (len): dL/dw.
     pub dw: View,
@@ -120,7 +113,7 @@ pub fn dispatch(
     let views = [
         (step, Step::LEN),
         (status, STATUS_LEN),
-        (t.layers, len / 64),
+        (t.layers, len / BLOCK),
         (t.dw, len),
         (t.momenta, (planes + 1) * len),
         (t.latents, planes * len),

@@ -13,10 +13,17 @@ mod variant;
 pub use variant::{Needs, Variant, with_variant};
 
 use crate::error::{Error, Result};
-use crate::plan::{Cost, Dispatch, Elem, View};
+use crate::plan::{ALIGN, Cost, Dispatch, Elem, View};
 
 /// Invocations of a workgroup, in a kernel with one variant that says nothing else.
 pub const WORKGROUP: u32 = 64;
+
+/// Elements of a view that a dispatch binds but does not use.
+pub const UNUSED: usize = 4;
+
+/// Weights that share a layer: each layer's begin at a multiple of them, so that a table can say what holds for each block.
+pub const BLOCK: usize = 64;
+const _: () = assert!(BLOCK == ALIGN, "layers begin where views can");
 
 /// How a kernel uses a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

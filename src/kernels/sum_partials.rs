@@ -1,5 +1,6 @@
 //! The ordered second stage of all weight gradients that lie in one buffer.
 
+use super::{BLOCK, WORKGROUP};
 use crate::error::Result;
 use crate::plan::{Dispatch, View};
 
@@ -12,9 +13,6 @@ params! {
     }
 }
 kernel! { sum_partials(Params) [table: Read U32, partial: Read F32, y: Write F32] }
-
-/// Elements of a block: what one row of the table is for.
-pub const BLOCK: usize = 64;
 
 /// Where the parts of one weight's gradient lie: `splits` parts of `len` elements each, one after the other from
 /// `offset` of the partial results, for the elements from `to` of y. `offset` is a multiple of 4, `to` of [`BLOCK`].
@@ -40,12 +38,12 @@ pub fn table(len: usize, parts: &[Part]) -> Vec<u32> {
     table
 }
 
-/// y (len) = for each block that has a row in `table` (len / 64, 4) the sum of its parts in `partial`, added to y's old
-/// value in the `accumulating` form; other blocks are left alone. See [`table`]. `invocations` fill the adapter.
-pub fn dispatch(label: &str, table: View, partial: View, y: View, invocations: usize) -> Result<Dispatch> {
+/// y (len) = for each block that has a row in `table` (len / [`BLOCK`], 4) the sum of its parts in `partial`, added to y's old
+/// value in the `accumulating` form; other blocks are left alone. See [`table`]. `share` invocations, a divisor
+/// of [`WORKGROUP`], add the parts of 4 elements.
+pub fn dispatch(label: &str, table: View, partial: View, y: View, share: u32) -> Result<Dispatch> {
     let len = y.len;
-    // On CPU cores there is nobody to share with, and a barrier costs more than the sums.
-    let share = if invocations > 512 { 4 } else { 1 };
+    debug_assert!(WORKGROUP.is_multiple_of(share));
     let params = Params { quads: len as u32 / 4, accumulate: 0, share };
     let views = [(table, len.div_ceil(BLOCK) * 4), (partial, partial.len), (y, len)];
     KERNEL.dispatch(label, params, &views, share as usize * len / 4, partial.len)

@@ -1,15 +1,16 @@
 //! Ternary weights of latents and their layer's mean magnitude.
 
+use super::BLOCK;
 use crate::error::Result;
 use crate::plan::{Dispatch, View};
 
 params! { Params { quads: u32, threshold: f32 } }
 kernel! { ternarize(Params) [layers: Read U32, means: Read F32, v: Read F32, w: Write F32, changes: Write U32] }
 
-/// What a dispatch reads and writes for `len` weights, a multiple of 64.
+/// What a dispatch reads and writes for `len` weights, a multiple of [`BLOCK`].
 #[derive(Clone, Copy, Debug)]
 pub struct Tensors {
-    /// (len / 64): the layer of each 64 weights.
+    /// (len / [`BLOCK`]): the layer of each block.
     pub layers: View,
     /// (layers): the mean magnitudes.
     pub means: View,
@@ -26,6 +27,6 @@ pub fn dispatch(label: &str, threshold: f32, t: Tensors) -> Result<Dispatch> {
     let len = t.w.len;
     let params = Params { quads: len as u32 / 4, threshold };
     let views =
-        [(t.layers, len / 64), (t.means, t.means.len), (t.v, len), (t.w, len), (t.changes, t.changes.len)];
+        [(t.layers, len / BLOCK), (t.means, t.means.len), (t.v, len), (t.w, len), (t.changes, t.changes.len)];
     KERNEL.dispatch(label, params, &views, len / 4, len)
 }

@@ -46,8 +46,9 @@ impl Compiler<'_> {
         let rows = sum_partials::table(bank.gradients.len, &bank.parts);
         let name = format!("partials.{number}.table");
         let table = self.plan.buffer(name, &[rows.len() / 4, 4], Elem::U32, Role::State);
-        let invocations = self.options.capabilities.invocations();
-        let sum = sum_partials::dispatch("weights", table, bank.partial, bank.gradients, invocations)?;
+        // On CPU cores there is nobody to share with, and a barrier costs more than the sums.
+        let share = if self.options.capabilities.kind.on_cores() { 1 } else { 4 };
+        let sum = sum_partials::dispatch("weights", table, bank.partial, bank.gradients, share)?;
         self.plan.push(List::Backward, sum);
         self.tables.push((table, rows));
         Ok(())
@@ -264,8 +265,7 @@ mod tests {
     #[test]
     fn large_networks_fill_the_adapter_too() {
         for (kind, invocations) in [(AdapterKind::Discrete, 16_384), (AdapterKind::Host, 512)] {
-            let capabilities =
-                Capabilities { kind, max_binding: 1 << 31, workgroup_memory: 32 << 10, subgroups: true };
+            let capabilities = Capabilities { kind, max_binding: 1 << 31, subgroups: true };
             let options = Options {
                 method: Method::FP32,
                 micro_batch: 8,

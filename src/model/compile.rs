@@ -3,6 +3,7 @@
 use super::fuse::{self, Norm, Unit};
 use super::graph::{Graph, INPUT_CHANNELS, Op};
 use super::params::Store;
+use crate::engine::Engine;
 use crate::error::Result;
 use crate::kernels::choose::{self, Choices, Chosen};
 use crate::kernels::conv2d_forward::Params as Conv;
@@ -74,6 +75,24 @@ impl Io {
             status: plan.buffer("status", &[softmax_cross_entropy::STATUS_LEN], Elem::U32, Role::State),
         }
     }
+
+    /// What the loss reads and writes.
+    pub(crate) fn loss(&self) -> softmax_cross_entropy::Tensors {
+        let Io { step, labels, result, log, status, .. } = *self;
+        softmax_cross_entropy::Tensors { step, labels, result, log, status }
+    }
+
+    /// Writes images (3, H, W) of bytes, at most a micro-batch of them.
+    ///
+    /// # Errors
+    /// What the adapter reported.
+    pub fn write_images(&self, engine: &mut dyn Engine, images: &[u8]) -> Result<()> {
+        match images.len() % 4 {
+            0 => engine.write(self.images, images),
+            // Buffers are written in whole words.
+            rest => engine.write(self.images, &[images, &[0; 4][rest..]].concat()),
+        }
+    }
 }
 
 impl Network {
@@ -110,8 +129,8 @@ impl Network {
             choices,
             io,
             n,
-            unused: [0, 1].map(|i| unused.slice(i * ALIGN, batch_norm::UNUSED)),
-            unwritten: unwritten.slice(0, conv2d_forward::NO_STATS),
+            unused: [0, 1].map(|i| unused.slice(i * ALIGN, UNUSED)),
+            unwritten: unwritten.slice(0, UNUSED),
             tables: vec![],
         };
         if options.train {
@@ -127,8 +146,7 @@ impl Network {
                 plan.push(List::BackwardAdd, accumulating(&dispatch));
             }
         }
-        let dispatches = List::ALL.iter().flat_map(|&list| plan.list(list));
-        let chosen = dispatches.filter_map(|d| Some((choose::problem(d)?, d.variant.to_string()))).collect();
+        let chosen = choose::chosen(List::ALL.iter().flat_map(|&list| plan.list(list)));
         Ok(Network { plan: Arc::new(plan), graph, store, options, io, tables, chosen })
     }
 }
@@ -208,8 +226,7 @@ impl Compiler<'_> {
         let (n, classes) = (self.n, graph.classes());
         let logits = output(&outputs, graph.nodes.len() - 1).y;
         let dlogits = self.plan.scratch(format!("{prefix}dlogits"), &[n, classes]);
-        let Io { step, labels, result, log, status, .. } = self.io;
-        let tensors = softmax_cross_entropy::Tensors { step, labels, result, log, status };
+        let tensors = self.io.loss();
         let Options { batch, label_smoothing, .. } = *self.options;
         let train = train.then_some(label_smoothing);
         let loss =
@@ -319,7 +336,7 @@ impl Compiler<'_> {
         let mut dispatches = Vec::new();
         for (range, first) in store.ranges.iter().zip(first) {
             let v = range.latents.slice(0, range.w.len);
-            let sums = sums.slice(first, v.len / magnitudes::BLOCK);
+            let sums = sums.slice(first, v.len / BLOCK);
             dispatches.push(magnitudes::dispatch("latents", v, sums)?);
         }
         dispatches.push(layer_means::dispatch("latents", table, sums, means)?);

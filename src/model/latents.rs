@@ -1,7 +1,7 @@
 //! Where the latents of a weight family lie, and the discrete weights that follow from them.
 
 use super::params::{Initial, Spec, Store, Tensor, cut};
-use crate::kernels::latent_update;
+use crate::kernels::{BLOCK, latent_update};
 use crate::method::Family;
 use crate::plan::{Elem, Plan, Role, View, align};
 use std::collections::HashMap;
@@ -50,7 +50,7 @@ impl Store {
             };
             let weight = buffer("family_weights", &[len], Elem::F32, Role::Parameter);
             let dw = buffer("family_gradients", &[len], Elem::F32, Role::Gradient);
-            let layers = buffer("family_layers", &[len / 64], Elem::U32, Role::State);
+            let layers = buffer("family_layers", &[len / BLOCK], Elem::U32, Role::State);
             // The latents of a range of weights lie together, in ranges that the adapter can bind.
             let most = (limit as usize / 4 / (planes + 1) / 4096).max(1) * 4096;
             let ranges: Vec<_> = (0..len)
@@ -62,7 +62,7 @@ impl Store {
                         plan.buffer(format!("{name}.{number}.{range}"), &[planes, size], Elem::F32, role)
                     };
                     let tensors = latent_update::Tensors {
-                        layers: layers.slice(begin / 64, size / 64),
+                        layers: layers.slice(begin / BLOCK, size / BLOCK),
                         dw: dw.slice(begin, size),
                         latents: buffer("latents", planes, Role::Parameter),
                         momenta: buffer("latent_momenta", planes + 1, Role::State),
@@ -89,33 +89,33 @@ impl Store {
         places
     }
 
-    /// The numbers of the layers of each 64 weights, for the update's `layers` buffer of `range`.
+    /// The number of each block's layer, for the update's `layers` buffer of `range`.
     pub fn layer_numbers(&self, range: usize) -> Vec<u32> {
         let w = self.ranges[range].w;
         let number = |block: usize| {
-            let at = w.offset + block * 64;
+            let at = w.offset + block * BLOCK;
             let holds = |layer: &FamilyLayer| {
                 let v = layer.weight;
                 v.buffer == w.buffer && (v.offset..v.offset + align(v.len)).contains(&at)
             };
             self.family_layers.iter().position(holds).expect("every weight belongs to a layer") as u32
         };
-        (0..w.len / 64).map(number).collect()
+        (0..w.len / BLOCK).map(number).collect()
     }
 
-    /// The place of each range's first block of 64 weights among the blocks of all, and their number with the gaps between, so
+    /// The place of each range's first block of weights among the blocks of all, and their number with the gaps between, so
     /// that a view can begin at each.
     pub(super) fn first_blocks(&self) -> (Vec<usize>, usize) {
         let mut end = 0;
         let mut first = Vec::new();
         for range in &self.ranges {
             first.push(end);
-            end += align(range.w.len / 64);
+            end += align(range.w.len / BLOCK);
         }
         (first, end)
     }
 
-    /// For each layer its first block of 64 weights (see [`Store::first_blocks`]), its blocks, and its weights.
+    /// For each layer its first block of weights (see [`Store::first_blocks`]), its blocks, and its weights.
     pub(super) fn layer_blocks(&self) -> Vec<u32> {
         let mut rows = vec![[u32::MAX, 0, 0]; self.family_layers.len()];
         for (range, first) in self.first_blocks().0.into_iter().enumerate() {

@@ -1,11 +1,14 @@
 //! Weight files: safetensors and PyTorch's own, with torchvision's names, the names of other ResNet code, and those of S³'s
 //! demo code.
 
+use super::graph::Graph;
 use super::latents::LAST_FLIP;
-use super::state::{MOMENTUM, Tensors};
-use super::torch;
+use super::params::Store;
+use super::state::{self, MOMENTUM, Tensors};
+use super::{Arch, torch};
 use crate::error::{Error, Result};
 use crate::method::{self, Method, s3};
+use crate::plan::Plan;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::{BTreeMap, BTreeSet};
@@ -183,6 +186,21 @@ pub fn method_of(tensors: &Tensors) -> Method {
         methods.retain(holds);
     }
     methods.first().copied().unwrap_or(Method::FP32)
+}
+
+/// That plain weights (see [`discretize`]) are those of `graph`, which is `arch`'s. `path` is where they came from, for errors.
+///
+/// # Errors
+/// [`Error::Checkpoint`] with the first few that are missing, too many, or of another shape.
+pub fn check_fits(arch: Arch, graph: &Graph, (path, tensors): (&Path, &Tensors)) -> Result<()> {
+    let parameters = Store::new(&mut Plan::default(), graph, None, u64::MAX, false);
+    match mismatch(tensors, &state::manifest(&parameters)) {
+        None => Ok(()),
+        Some(problem) => {
+            let remedy = "Name its architecture with --arch and --shortcut";
+            Err(Error::checkpoint(path, format!("does not fit {arch}: {problem}"), remedy))
+        }
+    }
 }
 
 /// What a network wants that `tensors` do not give, and what they have that it does not want: the first few of each kind.

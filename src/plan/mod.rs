@@ -79,14 +79,19 @@ pub enum AdapterKind {
     Host,
 }
 
+impl AdapterKind {
+    /// Whether kernels run on CPU cores, and buffers lie in the host's memory.
+    pub fn on_cores(self) -> bool {
+        matches!(self, AdapterKind::Software | AdapterKind::Host)
+    }
+}
+
 /// What a plan has to know of the adapter that it is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
     pub kind: AdapterKind,
     /// The largest binding, in bytes.
     pub max_binding: u64,
-    /// Workgroup memory of one workgroup, in bytes.
-    pub workgroup_memory: u32,
     /// Whether subgroups have at least 8 lanes, aligned, with shuffles.
     pub subgroups: bool,
 }

@@ -1,7 +1,7 @@
 //! CPU twin of `shaders/update/*.wgsl`: what a family's file in `method` says of one weight, done to all.
 
-use crate::kernels::Step;
 use crate::kernels::latent_update::{COUNTERS, Params};
+use crate::kernels::{BLOCK, Step};
 use crate::method::Family;
 
 /// Moves one weight's latents and momenta (and leaves their gradients) along g = dL/dw; `w` becomes the new weight. Returns
@@ -68,7 +68,7 @@ pub fn update<F: Family>(
         if changed[0] {
             momenta[planes * len + i] = step as f32;
         }
-        let counters = &mut changes[layers[i / 64] as usize * COUNTERS..][..COUNTERS];
+        let counters = &mut changes[layers[i / BLOCK] as usize * COUNTERS..][..COUNTERS];
         for (counter, changed) in counters.iter_mut().zip(changed) {
             *counter = counter.wrapping_add(changed.into());
         }

@@ -1,6 +1,7 @@
 //! CPU twin of `shaders/magnitudes.wgsl`.
 
-use crate::kernels::magnitudes::{BLOCK, Params};
+use crate::kernels::BLOCK;
+use crate::kernels::magnitudes::Params;
 
 /// sums = the magnitudes of each block of v.
 pub fn magnitudes(p: &Params, v: &[f32], sums: &mut [f32]) {

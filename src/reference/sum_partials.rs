@@ -1,6 +1,7 @@
 //! CPU twin of `shaders/sum_partials.wgsl`.
 
-use crate::kernels::sum_partials::{BLOCK, Params};
+use crate::kernels::BLOCK;
+use crate::kernels::sum_partials::Params;
 
 /// y = for each block of 64 with a row in the table, the sum of its parts of partial, plus y's old value where asked.
 pub fn sum_partials(p: &Params, table: &[u32], partial: &[f32], y: &mut [f32]) {

@@ -3,7 +3,7 @@
 use crate::data::{Dataset, Loader, Reading, Source};
 use crate::deploy::Session;
 use crate::engine::{Engine, Read, Target};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kernels::softmax_cross_entropy::NO_LABEL;
 use crate::kernels::{Hyper, Step};
 use crate::method::Method;
@@ -90,16 +90,14 @@ fn verdicts_of(engine: &mut dyn Engine, feed: Feed, dataset: Arc<dyn Dataset>) -
         let labels = batch.labels.clone();
         verdicts.unreadable.append(&mut batch.unreadable);
         batch.labels.resize(n, NO_LABEL);
-        batch.images.resize(batch.images.len().next_multiple_of(4), 0);
-        engine.write(io.images, &batch.images)?;
+        io.write_images(engine, &batch.images)?;
         engine.write(io.labels, bytemuck::cast_slice(&batch.labels))?;
         engine.run(List::Evaluate)?;
         reads.push((engine.read(io.result)?, labels));
     }
     engine.poll(true)?;
-    for (mut read, labels) in reads {
-        let bytes = read.take()?.unwrap_or_default();
-        let rows: Vec<[f32; 4]> = bytemuck::pod_collect_to_vec(&bytes);
+    for (read, labels) in reads {
+        let rows: Vec<[f32; 4]> = bytemuck::pod_collect_to_vec(&read.finish()?);
         verdicts.images.extend(rows.iter().zip(labels).map(|(&[loss, top1, top5, class], label)| Verdict {
             loss,
             class: class as usize,
@@ -144,6 +142,7 @@ impl Evaluator {
         batch: usize,
     ) -> Result<Evaluator> {
         let graph = arch.build(shortcut, source.input.image, source.input.classes.len())?;
+        weights::check_fits(arch, &graph, (path, tensors))?;
         let options = Options {
             method: Method::FP32,
             micro_batch: batch,
@@ -156,10 +155,6 @@ impl Evaluator {
             train: false,
         };
         let network = Network::compile(graph, options)?;
-        if let Some(problem) = weights::mismatch(tensors, &state::manifest(&network.store)) {
-            let remedy = "Name its architecture with --arch and --shortcut";
-            return Err(Error::checkpoint(path, format!("does not fit {arch}: {problem}"), remedy));
-        }
         let mut engine = target.load(network.plan.clone())?;
         state::upload(engine.as_mut(), &network, tensors)?;
         Ok(Evaluator { network, engine })

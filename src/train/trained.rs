@@ -96,7 +96,7 @@ impl Trained {
         let side = if self.arch.is_imagenet() { 224 } else { 32 };
         let classes = self.tensors.get("fc.bias").map_or(1, |(_, values)| values.len());
         let graph = self.arch.build(self.shortcut, [side; 2], classes)?;
-        deploy::fold::check(self.arch, &graph, (&self.file, &self.tensors))
+        weights::check_fits(self.arch, &graph, (&self.file, &self.tensors))
     }
 
     /// What is known of the images and classes of `dataset` without its files.

@@ -238,10 +238,8 @@ impl Trainer {
             augment: self.work.augment.into(),
         };
         let bytes = n * self.work.image_bytes;
-        let mut images = batch.images[micro * bytes..][..bytes].to_vec();
-        images.resize(bytes.next_multiple_of(4), 0);
         self.engine.write(io.step, bytemuck::bytes_of(&header))?;
-        self.engine.write(io.images, &images)?;
+        io.write_images(self.engine.as_mut(), &batch.images[micro * bytes..][..bytes])?;
         self.engine.write(io.labels, bytemuck::cast_slice(&batch.labels[micro * n..][..n]))
     }
 

@@ -33,7 +33,7 @@ fn assert_times(times: &Value) {
 
 /// Everything at once: the record has what others read, and what it says of a network holds together.
 #[test]
-fn all_of_it() {
+fn a_record_of_everything_holds_together() {
     let directory = temporary();
     let path = directory.path().join("all.json");
     let output = run(&["all", "--json", text(&path)]);
@@ -85,7 +85,7 @@ fn all_of_it() {
 
 /// A record is compared with itself made faster and slower, and with others that it has nothing to do with.
 #[test]
-fn compared() {
+fn what_became_slower_fails() {
     let directory = temporary();
     let path = directory.path().join("now.json");
     let output = run(&["infer", "--method", "fp32", "--json", text(&path)]);
@@ -129,7 +129,7 @@ fn compared() {
 }
 
 #[test]
-fn mistakes() {
+fn mistakes_are_refused() {
     let directory = temporary();
     let empty = directory.path().join("empty.json");
     std::fs::write(&empty, "{}").expect("a small file");
@@ -149,7 +149,7 @@ fn mistakes() {
 
 /// One command, one table, one drawing, one file.
 #[test]
-fn scale() {
+fn scale_draws_what_it_records() {
     let directory = temporary();
     let [plot, path] = ["scale.svg", "scale.json"].map(|name| directory.path().join(name));
     let output = run(&["scale", "--plot", text(&plot), "--json", text(&path)]);
@@ -171,7 +171,7 @@ fn scale() {
 
 /// The profile is of real steps: what is trained is the same with it, and the trace has every dispatch.
 #[test]
-fn profile() {
+fn a_profile_has_every_dispatch_and_changes_no_training() {
     let directory = temporary();
     let [plain, profiled, named] = ["plain", "profiled", "named"].map(|name| directory.path().join(name));
     succeed(&small(&plain, &["--quiet"]));

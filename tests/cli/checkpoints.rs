@@ -48,7 +48,7 @@ fn damaged_files() {
 
 /// Weights of another network are refused with the first tensor that does not fit.
 #[test]
-fn other_networks() {
+fn weights_of_other_networks_are_refused() {
     let directory = temporary();
     let best = finished().join("best.safetensors");
     let file = text(&best);

@@ -186,7 +186,7 @@ fn outputs_replace_no_input() {
 }
 
 #[test]
-fn configuration_files() {
+fn bad_configuration_files_are_refused() {
     let directory = temporary();
     let out = directory.path().join("run");
     let config = directory.path().join("config.toml");
@@ -255,7 +255,7 @@ fn damaged_data() {
 }
 
 #[test]
-fn adapters() {
+fn adapters_that_are_not_there_are_refused() {
     let directory = temporary();
     let out = directory.path().join("run");
     let unknown = shiftnet(&small(&out, &["--adapter", "Voodoo2"]));

@@ -1,7 +1,7 @@
 //! `assert_close!` itself: what it must object to, and what it says.
 
 use crate::assert_close;
-use crate::common::compare;
+use crate::compare::compare;
 
 #[test]
 fn equal_and_nearly_equal_pass() {

@@ -2,9 +2,10 @@
 
 use crate::suite::{EPS, Suite, Tolerance::Bits, Tolerance::Each, Tolerance::Terms, draws};
 use shiftnet::kernels::conv2d_forward::{self, Params};
-use shiftnet::kernels::sum_partials::{BLOCK, Part};
+use shiftnet::kernels::sum_partials::Part;
 use shiftnet::kernels::{
-    accumulating, conv2d_folded, conv2d_input_grad, conv2d_packed, conv2d_weight_grad, sum_partials,
+    BLOCK, UNUSED, accumulating, conv2d_folded, conv2d_input_grad, conv2d_packed, conv2d_weight_grad,
+    sum_partials,
 };
 use shiftnet::method::codec;
 use shiftnet::plan::View;
@@ -125,7 +126,7 @@ fn forward(suite: &mut Suite, draws: &mut Draws, name: &str, conv: Params, [x, w
     });
     let partial = match conv.stats {
         1 => suite.output(&[conv.chunks(), 2, k]),
-        _ => suite.normal(draws, &[conv2d_forward::NO_STATS]),
+        _ => suite.normal(draws, &[UNUSED]),
     };
     let mut bounds = Vec::new();
     let size = conv.chunk as usize * k;
@@ -164,7 +165,7 @@ fn folded(suite: &mut Suite, draws: &mut Draws, name: &str, conv: Params, [x, w]
     let affine = suite.normal(draws, &[2, k]);
     let residual = match conv.residual {
         1 => suite.normal(draws, &out),
-        _ => suite.normal(draws, &[conv2d_folded::UNUSED]),
+        _ => suite.normal(draws, &[UNUSED]),
     };
     let tensors = conv2d_folded::Tensors { affine, residual };
     let discrete: Vec<f32> = (0..conv.w_len())
@@ -205,11 +206,11 @@ fn sums(suite: &mut Suite, draws: &mut Draws) {
         let table = suite.u32s(&sum_partials::table(to, &parts));
         let partial = suite.normal(draws, &[offset]);
         let most = weights.iter().map(|w| w.0).max().expect("there are weights");
-        for (adding, invocations) in [(false, 512), (true, 512), (false, 4096), (true, 4096)] {
+        for (adding, share) in [(false, 1), (true, 1), (false, 4), (true, 4)] {
             let y = suite.normal(draws, &[to]);
-            let dispatch = sum_partials::dispatch("", table, partial, y, invocations);
+            let dispatch = sum_partials::dispatch("", table, partial, y, share);
             let dispatch = dispatch.map(|d| if adding { accumulating(&d) } else { d });
-            let name = format!("{weights:?}, adding {adding}, for {invocations} invocations");
+            let name = format!("{weights:?}, adding {adding}, {share} that share");
             suite.case(name, dispatch, [Terms(most + 1)]);
         }
     }

@@ -76,7 +76,7 @@ impl Net {
 }
 
 #[test]
-fn convolution() {
+fn convolution_gradients_are_finite_differences() {
     for (from, k, size, stride) in [([2, 4, 5, 4], 8, 3, 1), ([2, 5, 4, 8], 4, 3, 2), ([1, 8, 7, 4], 8, 7, 2)]
     {
         let mut net = Net::new("conv");
@@ -87,12 +87,12 @@ fn convolution() {
         let part = Part { to: 0, len: conv.w_len(), offset: 0, splits: from[0] };
         let table = net.suite.u32s(&sum_partials::table(part.len, &[part]));
         let [y, dx, dw, partial, stats] =
-            net.outputs([&out, &from, &weight, &[from[0] * part.len], &[conv2d_forward::NO_STATS]]);
+            net.outputs([&out, &from, &weight, &[from[0] * part.len], &[UNUSED]]);
         net.push(List::Forward, [conv2d_forward::dispatch("", conv, [x, w], y, stats)]);
         let backward = [
             conv2d_input_grad::dispatch("", conv, dy, w, dx),
             conv2d_weight_grad::dispatch("", conv, x, dy, partial),
-            sum_partials::dispatch("", table, partial, dw, 64),
+            sum_partials::dispatch("", table, partial, dw, 1),
         ];
         net.push(List::Backward, backward);
         net.check(y, dy, &[(x, dx), (w, dw)], 0.5, 1e-5);
@@ -102,7 +102,7 @@ fn convolution() {
 /// A 1 x 1 convolution makes the statistics, so the finite differences go through it. L = sum of dy * y, and the
 /// second gradient belongs to the residual as well.
 #[test]
-fn batch_norm() {
+fn batch_norm_gradients_are_finite_differences() {
     let from = [2, 3, 5, 4];
     let (rows, c) = (30, 4);
     let shape = batch_norm::Shape { rows, channels: c, relu: false, residual: true };
@@ -118,7 +118,7 @@ fn batch_norm() {
     let (chunks, _) = batch_norm_backward_reduce::chunks(&shape, 64);
     let [partial, sums] = net.outputs([&[conv.partial_len()], &[chunks, 2, c]]);
     let [dgamma, dbeta] = net.outputs([&[c]; 2]);
-    let [unused, other] = net.normal([&[batch_norm::UNUSED]; 2]);
+    let [unused, other] = net.normal([&[UNUSED]; 2]);
     let tensors = batch_norm::Tensors { partial, affine: [gamma, beta], residual, running, stats };
     let forward = [
         conv2d_forward::dispatch("", conv, [x, identity], z, partial),
@@ -137,7 +137,7 @@ fn batch_norm() {
 
 /// Of max(batch norm, 0) and two gradients that meet: at steps so small that none passes 0.
 #[test]
-fn rectified_batch_norm() {
+fn rectified_batch_norm_gradients_are_finite_differences() {
     let (rows, c) = (40, 4);
     let shape = batch_norm::Shape { rows, channels: c, relu: true, residual: false };
     let mut net = Net::new("rectified");
@@ -152,7 +152,7 @@ fn rectified_batch_norm() {
         if i <= c { 0.0 } else { 1.0 }
     });
     let [dy, second] = net.normal([&[rows, c]; 2]);
-    let [unused, other] = net.normal([&[batch_norm::UNUSED]; 2]);
+    let [unused, other] = net.normal([&[UNUSED]; 2]);
     let [y, stats, sums] = net.outputs([&[rows, c], &[2, c], &[2, 2, c]]);
     let tensors = batch_norm::Tensors { partial: unused, affine, residual: other, running, stats };
     net.push(List::Forward, [batch_norm::dispatch("", shape, None, 64, x, tensors, y)]);
@@ -165,7 +165,7 @@ fn rectified_batch_norm() {
 }
 
 #[test]
-fn linear_layer() {
+fn linear_gradients_are_finite_differences() {
     let (n, c, k) = (3, 8, 5);
     let params = linear::Params::new(n, c, k);
     let mut net = Net::new("linear");
@@ -182,7 +182,7 @@ fn linear_layer() {
 
 /// The forward pass makes the gradient; L is the mean of the losses over the batch.
 #[test]
-fn cross_entropy() {
+fn cross_entropy_gradients_are_finite_differences() {
     for smoothing in [None, Some(0.0), Some(0.3)] {
         cross_entropy_of(smoothing);
     }
@@ -205,7 +205,7 @@ fn cross_entropy_of(smoothing: Option<f32>) {
 }
 
 #[test]
-fn average_pool_and_shortcut() {
+fn average_pool_and_shortcut_gradients_are_finite_differences() {
     let shape = [2, 3, 5, 4];
     let average = global_avg_pool::Params::new(shape);
     let mut net = Net::new("average pool");
@@ -226,7 +226,7 @@ fn average_pool_and_shortcut() {
 
 /// Values a quarter apart, and steps of an eighth: no step changes a winner.
 #[test]
-fn max_pool_alone() {
+fn max_pool_gradients_are_finite_differences() {
     let shape = [2, 5, 4, 4];
     let len: usize = shape.iter().product();
     let mut net = Net::new("max-pool");

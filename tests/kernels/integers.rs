@@ -4,7 +4,7 @@ use crate::suite::{Suite, Tolerance::Bits, draws};
 use shiftnet::kernels::conv2d_forward::Params as Conv;
 use shiftnet::kernels::conv2d_shift::{Params, Tensors};
 use shiftnet::kernels::{
-    conv2d_dot, conv2d_folded, conv2d_shift, global_avg_pool_integer, quantize, shortcut_a_integer,
+    UNUSED, conv2d_dot, conv2d_shift, global_avg_pool_integer, quantize, shortcut_a_integer,
 };
 use shiftnet::method::codec;
 use shiftnet::plan::View;
@@ -86,7 +86,7 @@ fn convolution(suite: &mut Suite, draws: &mut Draws, conv: Conv, bits: u32, [rel
     let requant = suite.u32s(&requant);
     let residual = match residual {
         true => activations(suite, draws, conv.y_len(), bits),
-        false => suite.u32s(&[7; conv2d_folded::UNUSED]),
+        false => suite.u32s(&[7; UNUSED]),
     };
     // One-bit left shifts where sums are short, whose multipliers leave room for them.
     let raise = u32::from(conv.r * conv.c < 30 && draws.below(2) == 0);
@@ -161,7 +161,7 @@ fn full_halves(suite: &mut Suite, draws: &mut Draws) {
 /// Without a residual.
 fn plain(suite: &mut Suite, name: &str, params: Params, tensors: [Vec<u32>; 3]) {
     let [x, w, requant] = tensors.map(|words| suite.u32s(&words));
-    let tensors = Tensors { requant, residual: suite.u32s(&[7; conv2d_folded::UNUSED]) };
+    let tensors = Tensors { requant, residual: suite.u32s(&[7; UNUSED]) };
     both(suite, name, params, [x, w], tensors);
 }
 

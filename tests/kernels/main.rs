@@ -1,11 +1,9 @@
 //! Every kernel on the GPU and on CPU cores against its twin, the twins' gradients against finite differences, and the
 //! comparison against shaders that are wrong on purpose.
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod breaks;
 mod close;
+mod compare;
 mod conv;
 mod gradients;
 mod integers;

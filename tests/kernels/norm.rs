@@ -2,7 +2,7 @@
 
 use crate::suite::{EPS, Suite, Tolerance::Bits, Tolerance::Each, draws};
 use shiftnet::engine::Target;
-use shiftnet::kernels::batch_norm::{Shape, Tensors, UNUSED};
+use shiftnet::kernels::batch_norm::{Shape, Tensors};
 use shiftnet::kernels::conv2d_forward::Params as Conv;
 use shiftnet::kernels::*;
 use shiftnet::plan::{Elem, List, Plan, Role, View};

@@ -1,6 +1,6 @@
 //! Dispatches with random inputs, run on a GPU and by the CPU twins, and compared.
 
-use crate::common::compare;
+use crate::compare::compare;
 use shiftnet::engine::{Engine, Target};
 use shiftnet::kernels::{self, Access, Variant, choose};
 use shiftnet::plan::{ALIGN, Dispatch, Elem, List, Plan, Role, View};

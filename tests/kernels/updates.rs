@@ -145,25 +145,25 @@ fn family(suite: &mut Suite, draws: &mut Draws, method: Method, stopped: bool) {
 fn by_layer(suite: &mut Suite, draws: &mut Draws) {
     let blocks = [1, 70, 200];
     let all: usize = blocks.iter().sum();
-    let v = suite.normal(draws, &[all * magnitudes::BLOCK]);
+    let v = suite.normal(draws, &[all * BLOCK]);
     let sums = suite.output(&[all]);
     // 63 additions of a sum of magnitudes.
     let dispatch = magnitudes::dispatch("", v, sums);
-    suite.case(format!("{all} blocks"), dispatch, [Tolerance::Terms(magnitudes::BLOCK)]);
+    suite.case(format!("{all} blocks"), dispatch, [Tolerance::Terms(BLOCK)]);
 
     // Sums of blocks, with a gap before the last layer; the last has fewer weights than its blocks could hold.
     let sums = suite.normal(draws, &[all + 57]);
-    let table = suite.u32s(&[0, 1, 64, 1, 70, 70 * 64, 71 + 57, 200, 200 * 64 - 32]);
+    let table = suite.u32s(&[0, 1, 64, 1, 70, 70 * BLOCK as u32, 71 + 57, 200, 200 * BLOCK as u32 - 32]);
     let means = suite.output(&[blocks.len()]);
     suite.case("three layers", layer_means::dispatch("", table, sums, means), [Tolerance::Terms(400)]);
 
     let layers = [0, 2, 2, 1, 1];
     let means = suite.f32s(&[3], || 0.5 + draws.normal().abs());
     let borders: Vec<f32> = suite.values(means).iter().map(|mean| 0.7 * mean).collect();
-    let len = 64 * layers.len();
+    let len = BLOCK * layers.len();
     let mut i = 0..len;
     let v = suite.f32s(&[len], || {
-        let border = borders[layers[i.next().expect("as many as values") / 64] as usize];
+        let border = borders[layers[i.next().expect("as many as values") / BLOCK] as usize];
         match draws.below(6) {
             0 => border,
             1 => -border,

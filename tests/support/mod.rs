@@ -6,16 +6,24 @@ use shiftnet::engine::Target;
 use shiftnet::train::{Event, Flags, Settings, Trainer};
 use std::path::PathBuf;
 
-/// The real data in `name`, from `SHIFTNET_DATA` or ../shared/data; says why where there is none.
+/// The real data in `name`, from the directory that `SHIFTNET_DATA` names, else ../shared/data; says so where there is none.
+///
+/// # Panics
+/// Where `SHIFTNET_DATA` names a directory without it: what was asked for would not be tested.
 pub fn data(name: &str) -> Option<PathBuf> {
+    let asked = std::env::var_os("SHIFTNET_DATA").map(PathBuf::from);
     let shared = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data");
-    let root = std::env::var_os("SHIFTNET_DATA").map_or_else(|| shared.into(), PathBuf::from);
-    let path = root.join(name);
-    let found = path.exists();
-    if !found {
-        eprintln!("skipped: {} does not exist (SHIFTNET_DATA names another place)", path.display());
+    let path = asked.clone().unwrap_or_else(|| shared.into()).join(name);
+    if path.exists() {
+        return Some(path);
     }
-    found.then_some(path)
+    assert!(
+        asked.is_none(),
+        "{} does not exist: SHIFTNET_DATA must name a directory that has it",
+        path.display()
+    );
+    eprintln!("skipped: {} does not exist (SHIFTNET_DATA names another place)", path.display());
+    None
 }
 
 /// The best adapter, which may be a software one.

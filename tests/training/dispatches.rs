@@ -191,9 +191,6 @@ impl Pair {
             }
             let [got, want] = [got, want].map(|bytes| bytemuck::pod_collect_to_vec::<u8, f32>(&bytes));
             let (wrong, worst) = differences(dispatch, binding.name, &got, &want, &may_differ);
-            if std::env::var_os("SHIFTNET_SHOW").is_some() {
-                eprintln!("{:8.3} of K eps, K = {:5}: {place}", worst, terms(dispatch));
-            }
             if wrong > 0 {
                 let len = want.len();
                 self.wrong.push(format!("{place}: {wrong} of {len} elements, up to {worst:.1} K eps"));
@@ -225,7 +222,7 @@ impl Pair {
 
 /// Two steps, so that momenta are not 0, of two micro-batches, and an evaluation.
 #[test]
-fn resnet8() {
+fn every_dispatch_of_resnet8_agrees_with_its_twin() {
     let mut pair = Pair::new("resnet8", 32, [8, 4], &gpu());
     pair.step(1);
     pair.step(2);
@@ -234,7 +231,7 @@ fn resnet8() {
 }
 
 #[test]
-fn resnet8_by_other_variants() {
+fn every_dispatch_of_resnet8_by_other_variants_agrees_with_its_twin() {
     for name in ["registers", "tile", "direct"] {
         let target = gpu().with_choices(Choices::forced(name).expect("a family of variants"));
         let mut pair = Pair::new("resnet8", 32, [4, 4], &target);
@@ -252,7 +249,7 @@ fn resnet8_by_other_variants() {
 
 /// The host's fast kernels, in batches that leave tasks of several sizes.
 #[test]
-fn host() {
+fn every_dispatch_of_the_hosts_fast_kernels_agrees_with_its_twin() {
     let mut pair = Pair::new("resnet8", 32, [12, 6], &Target::host());
     pair.step(1);
     pair.step(2);
@@ -265,14 +262,14 @@ fn host() {
 
 /// Batch 2: in the last stage a batch norm sees 2 x 2 x 2 pixels.
 #[test]
-fn resnet18() {
+fn every_dispatch_of_resnet18_agrees_with_its_twin() {
     let mut pair = Pair::new("resnet18", 64, [2, 2], &gpu());
     pair.step(1);
     pair.assert_equal();
 }
 
 #[test]
-fn resnet50() {
+fn every_dispatch_of_resnet50_agrees_with_its_twin() {
     let mut pair = Pair::new("resnet50", 64, [2, 2], &gpu());
     pair.step(1);
     pair.assert_equal();

@@ -41,12 +41,7 @@ fn plan(arch: &str, method: Method, batch: usize) -> Network {
         label_smoothing: 0.0,
         mean: [0.485, 0.456, 0.406],
         std: [0.229, 0.224, 0.225],
-        capabilities: Capabilities {
-            kind: AdapterKind::Discrete,
-            max_binding: LIMIT,
-            workgroup_memory: 16 << 10,
-            subgroups: false,
-        },
+        capabilities: Capabilities { kind: AdapterKind::Discrete, max_binding: LIMIT, subgroups: false },
         train: true,
     };
     Network::compile(graph, options).expect("layers fit together")

@@ -83,7 +83,7 @@ macro_rules! assert_close {
         $crate::assert_close!($got, $expected, $tolerance, &[])
     };
     ($got:expr, $expected:expr, $tolerance:expr, $shape:expr) => {
-        if let Err(problem) = $crate::common::compare(&$got[..], &$expected[..], $tolerance, $shape) {
+        if let Err(problem) = $crate::compare::compare(&$got[..], &$expected[..], $tolerance, $shape) {
             panic!("{} against {}: {problem}", stringify!($got), stringify!($expected));
         }
     };
