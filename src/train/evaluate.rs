@@ -133,7 +133,7 @@ impl Evaluator {
     /// batches of `batch`. `path` is where they came from, for errors.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] where they do not fit the network.
+    /// [`crate::Error::Checkpoint`] where they do not fit the network.
     pub fn load(
         (arch, shortcut): (Arch, Shortcut),
         source: &Source,
