@@ -52,10 +52,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         }
     }
     let rows = min(rows_at_once(params.quads), params.chunks);
-    let total = sum_columns(array<vec4<f32>, 2>(sum, sum_x), at, local, params.quads, rows);
+    let total = sum_columns(TwoSums(sum, sum_x), at, local, params.quads, rows);
     if at.live {
-        sum = total[0];
-        sum_x = total[1];
+        sum = total.a;
+        sum_x = total.b;
         if at.run == 0u && at.row == 0u {
             var old = array<vec4<f32>, 2>();
             if params.accumulate == 1u {

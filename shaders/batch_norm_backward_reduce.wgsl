@@ -49,10 +49,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         }
     }
     let rows = min(rows_at_once(params.quads), params.chunk);
-    let total = sum_columns(array<vec4<f32>, 2>(sum, sum_x), at, local, params.quads, rows);
+    let total = sum_columns(TwoSums(sum, sum_x), at, local, params.quads, rows);
     if at.live && at.row == 0u && first < end {
         let i = at.run * 2u * params.quads + at.quad;
-        partial[i] = total[0];
-        partial[i + params.quads] = total[1] / sqrt(stats[params.quads + at.quad] + EPS);
+        partial[i] = total.a;
+        partial[i + params.quads] = total.b / sqrt(stats[params.quads + at.quad] + EPS);
     }
 }

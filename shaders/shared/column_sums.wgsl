@@ -1,10 +1,12 @@
 // Two sums over the rows that a workgroup of columns.wgsl, which comes before, takes at a time. Once in a shader: nothing waits
 // between what is read at the end and what a second call would write.
-var<workgroup> sums: array<array<vec4<f32>, 2>, THREADS>;
+struct TwoSums { a: vec4<f32>, b: vec4<f32> }
+
+var<workgroup> sums: array<TwoSums, THREADS>;
 
 // What the first `rows` invocations with this quad have, added in a fixed order: an eighth as many at each step.
 // `rows` is the same for the whole workgroup.
-fn sum_columns(own: array<vec4<f32>, 2>, at: Columns, local: u32, quads: u32, rows: u32) -> array<vec4<f32>, 2> {
+fn sum_columns(own: TwoSums, at: Columns, local: u32, quads: u32, rows: u32) -> TwoSums {
     let width = min(quads, WIDTH);
     sums[local] = own;
     workgroupBarrier();
@@ -14,7 +16,7 @@ fn sum_columns(own: array<vec4<f32>, 2>, at: Columns, local: u32, quads: u32, ro
         if at.row < left {
             for (var row = at.row + left; row < count; row += left) {
                 let other = sums[row * width + local % width];
-                total = array<vec4<f32>, 2>(total[0] + other[0], total[1] + other[1]);
+                total = TwoSums(total.a + other.a, total.b + other.b);
             }
             sums[local] = total;
         }

@@ -72,20 +72,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let width = files.iter().map(|file| file.display().to_string().chars().count()).max().unwrap_or(0);
     let (mut seconds, mut seen) = (0.0, 0);
     for files in files.chunks(batch) {
-        let (mut names, mut pixels) = (Vec::new(), Vec::new());
-        for file in files {
-            match pictures::read(file, model.input.image) {
-                Ok(planes) => {
-                    names.push(file);
-                    pixels.extend(planes);
-                }
-                // One of many: the others are what is asked for.
-                Err(error @ Error::Image { .. }) if !args.images.contains(file) => {
-                    eprintln_lossy(&format!("warning: {error}"));
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let (names, pixels) = read(args, files, model.input.image)?;
         let began = Instant::now();
         let logits = session.run(&pixels)?;
         seconds += began.elapsed().as_secs_f64();
@@ -118,6 +105,25 @@ pub fn run(args: &Args) -> Result<Outcome> {
         false => print(&format!("{seen} images, {rate:.1} images/s on {}", target.info()))?,
     }
     Ok(if seen == files.len() { Outcome::Done } else { Outcome::Failed })
+}
+
+/// Those of `files` that can be read, and their pixels one behind the other.
+fn read<'a>(args: &Args, files: &'a [PathBuf], size: [usize; 2]) -> Result<(Vec<&'a PathBuf>, Vec<u8>)> {
+    let (mut names, mut pixels) = (Vec::new(), Vec::new());
+    for file in files {
+        match pictures::read(file, size) {
+            Ok(planes) => {
+                names.push(file);
+                pixels.extend(planes);
+            }
+            // One of many: the others are what is asked for.
+            Err(error @ Error::Image { .. }) if !args.images.contains(file) => {
+                eprintln_lossy(&format!("warning: {error}"));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((names, pixels))
 }
 
 /// The `top` most probable classes: softmax of the logits. The first of equal ones comes first.

@@ -333,13 +333,7 @@ impl Compiler<'_> {
             return Ok(());
         }
         if let (Op::ShortcutA { k }, Some(bits)) = (node.op, self.options.arith.bits()) {
-            let (x, exponent) = self.integers(input, bits)?;
-            let words = conv2d_shift::words(self.shape(i).iter().product(), bits);
-            let y = self.plan.buffer(name, &[words], Elem::U32, Role::Scratch);
-            let params = shortcut_a_integer::Params::new(from, k, bits);
-            self.plan.push(List::Evaluate, shortcut_a_integer::dispatch(name, params, x, y)?);
-            self.values[i].integers = Some((y, exponent));
-            return Ok(());
+            return self.integer_shortcut(i, input, (k, bits));
         }
         let y = self.plan.scratch(name, &self.shape(i));
         let dispatch = match (node.op, integers, self.options.arith.bits()) {
@@ -387,6 +381,18 @@ impl Compiler<'_> {
             _ => self.plan.push(List::Evaluate, dispatch),
         }
         self.values[i].float = Some(y);
+        Ok(())
+    }
+
+    /// Shortcut A to `k` channels on integers of `bits`.
+    fn integer_shortcut(&mut self, i: usize, input: usize, (k, bits): (usize, u32)) -> Result<()> {
+        let name = self.graph.nodes[i].name.as_str();
+        let (x, exponent) = self.integers(input, bits)?;
+        let words = conv2d_shift::words(self.shape(i).iter().product(), bits);
+        let y = self.plan.buffer(name, &[words], Elem::U32, Role::Scratch);
+        let params = shortcut_a_integer::Params::new(self.shape(input), k, bits);
+        self.plan.push(List::Evaluate, shortcut_a_integer::dispatch(name, params, x, y)?);
+        self.values[i].integers = Some((y, exponent));
         Ok(())
     }
 }

@@ -285,10 +285,7 @@ fn is_one(value: &f32) -> bool {
 impl Settings {
     /// Checks every value.
     pub fn check(&self) -> Result<()> {
-        self.weight_method()?;
-        if self.method == MethodName::Inq && self.epochs < inq::SHARES.len() as u64 {
-            return Err(Error::setting("--epochs", self.epochs, "at least 4 with --method inq, one a share"));
-        }
+        self.check_method()?;
         let at_least_one = [
             ("--epochs", self.epochs),
             ("--batch-size", self.batch_size as u64),
@@ -314,18 +311,10 @@ impl Settings {
             let problem = format!("{} micro-batches of a batch of {}", self.accumulate, self.batch_size);
             return Err(Error::setting("--accumulate", problem, "a divisor of --batch-size"));
         }
-        if !(self.lr > 0.0 && self.lr.is_finite()) {
-            return Err(Error::setting("--lr", self.lr, "a positive number"));
-        }
-        if !(self.init_scale > 0.0 && self.init_scale.is_finite()) {
-            return Err(Error::setting("--init-scale", self.init_scale, "a positive number"));
-        }
-        if self.method == MethodName::DeepShiftPs && !is_one(&self.init_scale) {
-            return Err(Error::setting(
-                "--init-scale",
-                self.init_scale,
-                "1 with --method deepshift-ps, whose latents are uniform",
-            ));
+        for (flag, value) in [("--lr", self.lr), ("--init-scale", self.init_scale)] {
+            if !(value > 0.0 && value.is_finite()) {
+                return Err(Error::setting(flag, value, "a positive number"));
+            }
         }
         for (flag, path) in [("--data", &self.data), ("--init-from", &self.init_from)] {
             if let Some(path) = path.as_ref().filter(|path| path.to_str().is_none()) {
@@ -348,6 +337,19 @@ impl Settings {
         }
         if i64::try_from(self.seed).is_err() {
             return Err(Error::setting("--seed", self.seed, format!("at most {}", i64::MAX)));
+        }
+        Ok(())
+    }
+
+    /// Checks what the method wants.
+    fn check_method(&self) -> Result<()> {
+        self.weight_method()?;
+        if self.method == MethodName::Inq && self.epochs < inq::SHARES.len() as u64 {
+            return Err(Error::setting("--epochs", self.epochs, "at least 4 with --method inq, one a share"));
+        }
+        if self.method == MethodName::DeepShiftPs && !is_one(&self.init_scale) {
+            let expected = "1 with --method deepshift-ps, whose latents are uniform";
+            return Err(Error::setting("--init-scale", self.init_scale, expected));
         }
         Ok(())
     }
@@ -381,7 +383,9 @@ impl Settings {
     /// # Errors
     /// [`Error::Usage`] where that cannot change; [`Error::Setting`] for an illegal value.
     pub fn extended(&self, flags: &Flags) -> Result<Settings> {
-        let unknown = |e: &dyn std::fmt::Display| Error::Usage(format!("a setting is not understood: {e}"));
+        let unknown = |e: &dyn std::fmt::Display| {
+            Error::Usage(format!("a resumed run continues with its own settings ({e})"))
+        };
         let changed = Table::try_from(flags).map_err(|e| unknown(&e))?;
         if let Some(flag) = changed.keys().find(|key| !MAY_CHANGE.contains(&key.as_str())) {
             let can: String = MAY_CHANGE.iter().map(|flag| format!("--{flag}, ")).collect();
