@@ -1,7 +1,7 @@
 //! `shiftnet bench`
 
 use super::progress::eprintln_lossy;
-use super::{Outcome, print};
+use super::{Outcome, check_output, print};
 use crate::bench::record::{Record, RunTimes, ScalePoint};
 use crate::bench::runs::{self, Work};
 use crate::bench::scale::{self, Setting, Sweep};
@@ -120,7 +120,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<Outcome> {
     let methods = args.methods()?;
-    [&args.json, &args.plot].into_iter().flatten().try_for_each(|path| files::check(path))?;
+    [&args.json, &args.plot].into_iter().flatten().try_for_each(|path| check_output(path, &[]))?;
     if args.what == What::Data {
         return images(args);
     }

@@ -53,7 +53,11 @@ fn pack(args: &Pack) -> Result<Outcome> {
     if args.out.file_name().is_none() || args.out.is_dir() {
         return Err(Error::setting("OUT", args.out.display(), "the name of a file"));
     }
-    check_output(&args.out, &args.directory)?;
+    check_output(&args.out, &[])?;
+    let images = ["train", "val"].map(|split| args.directory.join(split));
+    if images.iter().any(|split| args.out.starts_with(split)) {
+        return Err(Error::setting("OUT", args.out.display(), "elsewhere than among the images"));
+    }
     let stop = Arc::<AtomicBool>::default();
     interrupt::ends(stop.clone(), "removing what is written of the file");
     let mut tenths = 0;

@@ -100,7 +100,9 @@ pub fn run(args: &Args) -> Result<Outcome> {
             return Err(Error::setting(flag, value, "at least 1"));
         }
     }
-    args.predictions.as_deref().map_or(Ok(()), |out| check_output(out, &args.path))?;
+    let inputs: Vec<&Path> =
+        [Some(&args.path), args.data.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
+    args.predictions.as_deref().map_or(Ok(()), |out| check_output(out, &inputs))?;
     let arith = args.arith.arith()?;
     if packed::is_file(&args.path)? {
         return run_packed(args, arith);
@@ -110,6 +112,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     check_method(args, trained.method, &trained.file)?;
     let own = trained.settings.as_ref();
     let dataset = args.dataset.or(trained.dataset).unwrap_or_default();
+    dataset.check_data(args.data.as_deref())?;
     // Another dataset's files are elsewhere.
     let own = own.filter(|settings| settings.dataset == dataset);
     let data = args.data.clone().or(own.and_then(|s| s.data.clone()));
@@ -152,14 +155,13 @@ fn limited(args: &Args, source: &Source) -> Arc<dyn Dataset> {
 
 /// Fails where a network that tells the classes of `own` apart would be asked for those of `other`.
 fn check_classes(file: &Path, own: Option<&Input>, other: &Input) -> Result<()> {
-    match own.filter(|own| own.classes != other.classes) {
-        None => Ok(()),
-        Some(Input { classes, .. }) => {
-            let problem = format!("knows {} classes, the first of which is {}", classes.len(), classes[0]);
-            let remedy = "Choose the dataset that it was trained on with --dataset";
-            Err(Error::checkpoint(file, problem, remedy))
-        }
-    }
+    let Some(own) = own.filter(|own| own.classes != other.classes) else { return Ok(()) };
+    let foreign = other.classes.iter().find(|class| !own.classes.contains(class));
+    let problem = match foreign {
+        Some(class) => format!("knows {} classes, and {class} is none of them", own.classes.len()),
+        None => format!("knows {} classes, not these {}", own.classes.len(), other.classes.len()),
+    };
+    Err(Error::checkpoint(file, problem, "Choose the dataset that it was trained on with --dataset"))
 }
 
 /// How to open `dataset` for a network that is fed `input`, where that is known.

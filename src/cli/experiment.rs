@@ -3,7 +3,6 @@
 use super::progress::eprintln_lossy;
 use super::train::{self, Show};
 use super::{Outcome, interrupt, print};
-use crate::data::DatasetName;
 use crate::engine::Target;
 use crate::error::{Error, Result};
 use crate::experiment::{self, EMBEDDED, Experiment, Overrides, Record, Run, State, state};
@@ -226,8 +225,7 @@ impl<'a> Session<'a> {
     /// A new run: its trainer, and what runs in words.
     fn begin(&mut self, run: &Run, directory: &RunDir) -> Result<(Trainer, String)> {
         let mut settings = run.settings.clone();
-        // A try takes built-in images, wherever the data is.
-        settings.data = self.record.data.clone().filter(|_| settings.dataset != DatasetName::Synthetic);
+        settings.data = self.record.data.clone();
         if let Some(from) = run.from {
             settings.init_from = Some(weights_file(&self.out.join(&self.runs[from].name), false)?);
         }

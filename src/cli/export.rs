@@ -68,7 +68,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<Outcome> {
-    check_output(&args.out, &args.path)?;
+    check_output(&args.out, &[&args.path])?;
     let last = args.checkpoint == Which::Last;
     let stated = Stated { arch: args.arch, shortcut: args.shortcut, last };
     let trained = Trained::read(&args.path, stated)?;
@@ -101,12 +101,14 @@ pub fn run(args: &Args) -> Result<Outcome> {
 }
 
 fn dataset(args: &Args, trained: &Trained) -> Result<DatasetName> {
-    args.dataset.or(trained.dataset).ok_or_else(|| {
+    let dataset = args.dataset.or(trained.dataset).ok_or_else(|| {
         Error::Usage(format!(
             "{} does not say what its classes are: name the dataset with --dataset",
             trained.file.display()
         ))
-    })
+    })?;
+    dataset.check_data(args.data.as_deref())?;
+    Ok(dataset)
 }
 
 /// The images and classes of `dataset`: by its name or the checkpoint, else from its files.

@@ -132,15 +132,15 @@ fn print(line: &str) -> Result<()> {
     writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|e| Error::io("write", OUTPUT, e))
 }
 
-/// That a file can be written to `out`, which is made of `input`: asked before the work.
+/// That a file can be written to `out`, which is made of `inputs`: asked before the work.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Usage`] where it would replace `input`, or a file of a run.
-fn check_output(out: &Path, input: &Path) -> Result<()> {
+/// [`Error::Io`]; [`Error::Usage`] where it would replace one of them, or a file of a run.
+fn check_output(out: &Path, inputs: &[&Path]) -> Result<()> {
     files::check(out)?;
     let place = |path: &Path| std::fs::canonicalize(path).ok();
     let refused = match place(out) {
-        Some(there) if place(input).as_ref() == Some(&there) => "is what is read",
+        Some(there) if inputs.iter().any(|input| place(input).as_ref() == Some(&there)) => "is what is read",
         Some(there) if RunDir::owns(&there) => "is a file of a run",
         _ => return Ok(()),
     };

@@ -1,7 +1,7 @@
 //! `shiftnet train`
 
 use super::progress::{Progress, eprintln_lossy, human};
-use super::{Outcome, interrupt, print, quoted};
+use super::{Outcome, check_output, interrupt, print, quoted};
 use crate::bench::profile;
 use crate::engine::Target;
 use crate::engine::profiled::Recorder;
@@ -11,6 +11,7 @@ use crate::gpu::AdapterInfo;
 use crate::kernels::choose::Choices;
 use crate::train::run_dir::Config;
 use crate::train::{Event, Flags, RunDir, Settings, Setup, TensorBoard, Trainer, checkpoint};
+use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
@@ -79,7 +80,7 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<Outcome> {
     if let Some(Some(trace)) = &args.profile {
-        files::check(trace)?;
+        check_output(trace, &[])?;
     }
     let resume = match &args.resume {
         None => None,
@@ -116,7 +117,10 @@ fn say(args: &Args, line: &str) {
 
 fn new_run(args: &Args, recorder: &Recorder) -> Result<Option<(Trainer, RunDir)>> {
     let file = args.config.as_deref().map(Flags::read).transpose()?.unwrap_or_default();
+    // A file that names its dataset may have the place of another's.
+    let given = args.flags.data.clone().or(file.data.clone().filter(|_| file.dataset.is_none()));
     let settings = args.flags.clone().or(file).resolve()?;
+    settings.dataset.check_data(given.as_deref())?;
     let out = args.out.clone().unwrap_or_else(|| default_out(&settings));
     let run = RunDir::new(out);
     if run.holds_a_run() && !args.overwrite && !args.dry_run {
@@ -245,6 +249,7 @@ fn extended(args: &Args, own: Settings) -> Result<Settings> {
             "--config cannot change a resumed run, which has its own config.toml".into(),
         ));
     }
+    own.dataset.check_data(args.flags.data.as_deref())?;
     own.extended(&args.flags)
 }
 
@@ -331,6 +336,18 @@ pub(super) struct Show {
     pub again: String,
 }
 
+/// What `--json` says before the first event.
+#[derive(Serialize)]
+struct Begun<'a> {
+    event: &'static str,
+    path: String,
+    adapter: String,
+    /// Steps that were done before.
+    step: u64,
+    last_step: u64,
+    settings: &'a Settings,
+}
+
 /// Consumes the run's events until it ends. A second Ctrl-C ends the program at once.
 pub(super) fn drive(
     trainer: Trainer,
@@ -357,11 +374,15 @@ pub(super) fn drive(
         }
     };
     if show.json {
-        let run = serde_json::json!({
-            "event": "run", "path": run.path, "adapter": trainer.info().to_string(), "step": first,
-            "last_step": trainer.last_step(), "settings": trainer.settings(),
-        });
-        tell(&run.to_string());
+        let begun = Begun {
+            event: "run",
+            path: run.path.display().to_string(),
+            adapter: trainer.info().to_string(),
+            step: first,
+            last_step: trainer.last_step(),
+            settings: trainer.settings(),
+        };
+        tell(&serde_json::to_string(&begun).expect("plain data"));
     }
     for event in trainer {
         let event = event?;

@@ -79,7 +79,7 @@ impl Dataset for Images {
     }
 
     fn label(&self, index: usize) -> Option<u32> {
-        Some(self.files.get(index).0)
+        Some(self.files.run(index).1)
     }
 
     fn read_varied(&self, index: usize, mut draws: Draws, pixels: &mut [u8]) -> Result<u32> {
@@ -202,10 +202,14 @@ impl Files {
         self.ends.len()
     }
 
+    /// The run that image `index` is in.
+    fn run(&self, index: usize) -> &(usize, u32, String) {
+        &self.runs[self.runs.partition_point(|(first, ..)| *first <= index) - 1]
+    }
+
     /// The label of image `index`, and its file.
     pub fn get(&self, index: usize) -> (u32, PathBuf) {
-        let run = self.runs.partition_point(|(first, ..)| *first <= index) - 1;
-        let (_, label, folder) = &self.runs[run];
+        let (_, label, folder) = self.run(index);
         let begin = if index == 0 { 0 } else { self.ends[index - 1] };
         (*label, self.root.join(folder).join(&self.names[begin..self.ends[index]]))
     }

@@ -73,6 +73,21 @@ impl DatasetName {
         }
     }
 
+    /// Refuses files that a user `gave` for images that have none.
+    ///
+    /// # Errors
+    /// [`Error::Usage`].
+    pub fn check_data(self, gave: Option<&Path>) -> Result<()> {
+        match gave.filter(|_| self == DatasetName::Synthetic) {
+            None => Ok(()),
+            Some(data) => Err(Error::Usage(format!(
+                "--data is {}, but the dataset is synthetic, which has no files: say what they are with --dataset cifar10 or \
+                 --dataset image-folder",
+                data.display()
+            ))),
+        }
+    }
+
     /// The dataset whose name alone says `input`.
     pub fn known(input: &Input) -> Option<DatasetName> {
         let all = <DatasetName as clap::ValueEnum>::value_variants();
@@ -163,13 +178,6 @@ impl Source {
     pub fn open_as(name: DatasetName, opening: &Opening) -> Result<Source> {
         match name {
             DatasetName::ImageFolder => folder::open(opening),
-            DatasetName::Synthetic if let Some(data) = opening.data => {
-                let given = data.display();
-                Err(Error::Usage(format!(
-                    "--data is {given}, but the dataset is synthetic, which has no files: say what they are with --dataset \
-                     cifar10 or --dataset image-folder"
-                )))
-            }
             _ if opening.image_size.is_some() => {
                 let line =
                     format!("--image-size is for --dataset image-folder: the images of {name} have one size");
@@ -238,8 +246,11 @@ pub fn first(dataset: &Arc<dyn Dataset>, limit: Option<usize>) -> Arc<dyn Datase
 /// What to say where `part`, the first `kind` images of `dataset`, has none of some of its `classes`: folders are in the order of
 /// their classes.
 pub fn left_out(dataset: &dyn Dataset, part: &dyn Dataset, kind: &str, classes: usize) -> Option<String> {
-    let labels: Option<HashSet<u32>> = (0..part.len()).map(|index| part.label(index)).collect();
-    let found = labels.filter(|_| part.len() < dataset.len())?.len();
     let len = part.len();
+    if len == dataset.len() {
+        return None;
+    }
+    let labels: Option<HashSet<u32>> = (0..len).map(|index| part.label(index)).collect();
+    let found = labels?.len();
     (found < classes).then(|| format!("the first {len} {kind} images are of {found} of {classes} classes"))
 }

@@ -114,6 +114,9 @@ pub fn write(
     files::write_with(out, |file| {
         let packed = write_to(file, out, splits, side, strict, tell)?;
         let Contents { train, val, .. } = packed.contents;
+        // The last moment to end it: from here on the file is flushed.
+        let all = train + val + packed.unreadable;
+        tell(Event::Written(all, all))?;
         if val == 0 || (train == 0 && need == Need::TrainAndTest) {
             let split = root.join(if val == 0 { "val" } else { "train" });
             return Err(Error::data(split, "has no image that can be read", "Give a folder of whole images"));

@@ -93,9 +93,9 @@ impl Adapter {
 /// [`Error::Adapter`] where that names none.
 pub fn all() -> Result<Vec<Adapter>> {
     let preferred = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
-    let backends = wgpu::Backends::from_env().unwrap_or(preferred);
-    if backends.is_empty() {
-        let named = std::env::var("WGPU_BACKEND").unwrap_or_default();
+    let named = std::env::var("WGPU_BACKEND").ok().filter(|named| !named.trim().is_empty());
+    let backends = named.as_deref().map_or(preferred, wgpu::Backends::from_comma_list);
+    if let (Some(named), true) = (named, backends.is_empty()) {
         return Err(Error::Adapter {
             problem: format!("WGPU_BACKEND is `{named}`, which names no backend"),
             remedy: "Set it to vulkan, metal, dx12 or gl, or not at all".into(),
@@ -140,7 +140,10 @@ pub enum Choice {
 /// `WGPU_ADAPTER_NAME` counts, then the best kind of GPU, then the host: cores run their own kernels faster than a
 /// software adapter's.
 pub fn choose(wanted: Option<&str>) -> Result<Choice> {
-    choose_among(all()?, wanted)
+    match wanted {
+        Some(name) if name.eq_ignore_ascii_case("host") => Ok(Choice::Host),
+        _ => choose_among(all()?, wanted),
+    }
 }
 
 /// The adapter that `before` was: the same in everything, else one of its name, else one whose name holds its own.

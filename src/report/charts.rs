@@ -50,8 +50,8 @@ pub fn curves(metrics: &Metrics) -> Vec<Figure> {
 pub fn weights(metrics: &Metrics) -> Vec<Figure> {
     let Some((all, layers)) = metrics.final_weights() else { return vec![] };
     let names: Vec<&str> = layers.iter().map(|l| l.name.as_str()).collect();
-    let sizes = size_names(all.shift_histogram.len());
-    let shares: Vec<_> = layers.iter().map(|l| (l.name.as_str(), l.weights.shares())).collect();
+    let sizes = all.sizes();
+    let shares: Vec<_> = layers.iter().map(|l| (l.name.as_str(), l.weights.shares(all.real > 0.0))).collect();
     let mut figures = vec![];
     if !names.is_empty() {
         let flips = |w: &Weights| 100.0 * w.sign_flip_rate;
@@ -67,7 +67,7 @@ pub fn weights(metrics: &Metrics) -> Vec<Figure> {
     figures.push(Figure {
         title: "Weights at the end, all layers",
         legend: String::new(),
-        svg: plots::bars("Shares of the weights by size", &sizes, &all.shares()),
+        svg: plots::bars("Shares of the weights by size", &sizes, &all.shares(all.real > 0.0)),
     });
     if !names.is_empty() {
         let key = |(i, name): (usize, &String)| (Ink::Size(i as u8), name.clone());
@@ -78,12 +78,6 @@ pub fn weights(metrics: &Metrics) -> Vec<Figure> {
         });
     }
     figures
-}
-
-/// 0, ±1, ±2, ±4 ... for a histogram of `shifts` shifts.
-pub fn size_names(shifts: usize) -> Vec<String> {
-    let size = |t: usize| format!("±{}", 2f64.powi(t as i32));
-    std::iter::once("0".to_string()).chain((0..shifts).map(size)).collect()
 }
 
 /// A test loss this many times above every training loss is cut off: it would flatten the rest.
@@ -353,12 +347,9 @@ mod tests {
         let layers = format!(r#"{epoch},{own},"layers":[{{"name":"a<b",{own}}}]}}"#);
         let figures = weights(&metrics(&layers));
         assert_eq!(figures.len(), 4);
+        let half = layers.replace("\"sparsity\":0.5", "\"sparsity\":0.5,\"real\":0.25");
+        assert!(!figures[2].svg.contains("still real"));
+        assert!(weights(&metrics(&half))[2].svg.contains("still real"));
         assert!(figures.iter().all(|f| !f.legend.contains("a<b") && !f.svg.contains("a<b")), "escaped");
-    }
-
-    #[test]
-    fn sizes_have_names() {
-        assert_eq!(size_names(3), ["0", "±1", "±2", "±4"]);
-        assert_eq!(size_names(15)[15], "±16384");
     }
 }

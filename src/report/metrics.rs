@@ -113,12 +113,25 @@ fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
 }
 
 impl Weights {
-    /// Shares of the weights that are 0, ±1, ±2, ±4 ...; with those that are not yet discrete, their sum is 1.
-    pub fn shares(&self) -> Vec<f64> {
+    /// What [`Weights::shares`] are of: 0, ±1, ±2, ±4 ..., and what is real, where something is.
+    pub fn sizes(&self) -> Vec<String> {
+        let real = (self.real > 0.0).then(|| "still real".to_string());
+        size_names(self.shift_histogram.len()).into_iter().chain(real).collect()
+    }
+
+    /// Shares of the weights that are 0, ±1, ±2, ±4 ..., and with `real` of those that are not yet discrete; their sum is 1.
+    pub fn shares(&self, real: bool) -> Vec<f64> {
         let nonzero = self.shift_histogram.iter().sum::<u64>().max(1) as f64;
         let share = |&count: &u64| (1.0 - self.sparsity - self.real) * count as f64 / nonzero;
-        std::iter::once(self.sparsity).chain(self.shift_histogram.iter().map(share)).collect()
+        let discrete = std::iter::once(self.sparsity).chain(self.shift_histogram.iter().map(share));
+        discrete.chain(real.then_some(self.real)).collect()
     }
+}
+
+/// 0, ±1, ±2, ±4 ... for a histogram of `shifts` shifts.
+pub fn size_names(shifts: usize) -> Vec<String> {
+    let size = |t: usize| format!("±{}", 2f64.powi(t as i32));
+    std::iter::once("0".to_string()).chain((0..shifts).map(size)).collect()
 }
 
 impl Metrics {
@@ -282,7 +295,14 @@ mod tests {
         assert_eq!((read.epoch, read.val_top1, read.val_loss), (4, 45.0, 1.25));
         let (all, layers) = metrics.final_weights().expect("logged weights");
         assert_eq!((layers[0].name.as_str(), all.sign_flip_rate), ("layer1.0.conv1", 0.01));
-        let shares = layers[0].weights.shares();
+        let half = Weights { real: 0.5, ..all.clone() };
+        assert_eq!(half.sizes(), ["0", "±1", "±2", "±4", "still real"]);
+        assert!((half.shares(true).iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        assert_eq!(
+            (half.shares(true)[4], half.shares(false).len(), size_names(15)[15].as_str()),
+            (0.5, 4, "±16384")
+        );
+        let shares = layers[0].weights.shares(false);
         assert_eq!(shares[0], 0.25);
         assert!((shares[2] - 0.2).abs() < 1e-12 && (shares.iter().sum::<f64>() - 1.0).abs() < 1e-12);
     }

@@ -139,13 +139,12 @@ fn layer_table(metrics: &Metrics) -> String {
     let entries = layers.iter().map(|l| (l.name.as_str(), &l.weights)).chain([("all", all)]);
     for (name, weights) in entries {
         rows += &format!("<tr><th>{}</th><td>{}</td>", escape(name), percent(weights.sign_flip_rate));
-        for share in weights.shares() {
+        for share in weights.shares(all.real > 0.0) {
             rows += &format!("<td>{}</td>", percent(share));
         }
         rows += "</tr>\n";
     }
-    let sizes: String =
-        charts::size_names(all.shift_histogram.len()).iter().map(|s| format!("<th>{s}</th>")).collect();
+    let sizes: String = all.sizes().iter().map(|s| format!("<th>{s}</th>")).collect();
     format!(
         "<details>\n<summary>The numbers of the last epoch</summary>\n<div class=\"numbers\"><table>\n\
          <thead><tr><th>layer</th><th>signs flipped a step</th>{sizes}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n</details>\n"

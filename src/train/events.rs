@@ -1,8 +1,8 @@
 //! What a training run tells: typed events. `step` and `epoch` are also the lines of `metrics.jsonl`.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Something that happened in a run.
 #[derive(Clone, Debug, Serialize)]
@@ -13,6 +13,7 @@ pub enum Event {
     /// A checkpoint was written.
     Checkpoint {
         step: u64,
+        #[serde(serialize_with = "as_text")]
         path: PathBuf,
     },
     Warning {
@@ -23,6 +24,11 @@ pub enum Event {
         step: u64,
         interrupted: bool,
     },
+}
+
+/// A path as people read it: JSON has no other than UTF-8.
+fn as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
 }
 
 /// A step that is done. Only every `--log-every`th goes to the log.

@@ -192,9 +192,14 @@ pub fn weights_file(path: &Path, last: bool) -> Result<PathBuf> {
         return Ok(path.to_path_buf());
     }
     let run = RunDir::new(path);
-    let file = if !last && run.best().exists() { run.best() } else { run.last() };
+    let best = run.best().exists();
+    let file = if !last && best { run.best() } else { run.last() };
     if !file.exists() {
         run.config()?;
+        if best {
+            let problem = "has its best checkpoint, but not its last";
+            return Err(Error::checkpoint(path, problem, "Leave --checkpoint out"));
+        }
         let remedy = "Go on with it: `shiftnet train --resume` and its directory";
         return Err(Error::checkpoint(path, "is a run that has no checkpoint yet", remedy));
     }

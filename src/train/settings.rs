@@ -274,6 +274,16 @@ pub struct Settings {
     pub checkpoint_every: Option<u64>,
 }
 
+/// Checks a path that a run's files are to hold.
+fn check_path(flag: &str, path: Option<&Path>) -> Result<()> {
+    match path.filter(|path| path.to_str().is_none()) {
+        None => Ok(()),
+        Some(path) => {
+            Err(Error::setting(flag, path.display(), "a path in UTF-8, as the run's files hold it"))
+        }
+    }
+}
+
 fn one() -> f32 {
     1.0
 }
@@ -316,15 +326,8 @@ impl Settings {
                 return Err(Error::setting(flag, value, "a positive number"));
             }
         }
-        for (flag, path) in [("--data", &self.data), ("--init-from", &self.init_from)] {
-            if let Some(path) = path.as_ref().filter(|path| path.to_str().is_none()) {
-                return Err(Error::setting(
-                    flag,
-                    path.display(),
-                    "a path in UTF-8, as the run's files hold it",
-                ));
-            }
-        }
+        check_path("--data", self.data.as_deref())?;
+        check_path("--init-from", self.init_from.as_deref())?;
         for (flag, value) in [("--momentum", self.momentum), ("--label-smoothing", self.label_smoothing)] {
             if !(0.0..1.0).contains(&value) {
                 return Err(Error::setting(flag, value, "in 0 to 1, without 1"));
@@ -386,6 +389,7 @@ impl Settings {
         let unknown = |e: &dyn std::fmt::Display| {
             Error::Usage(format!("a resumed run continues with its own settings ({e})"))
         };
+        check_path("--data", flags.data.as_deref())?;
         let changed = Table::try_from(flags).map_err(|e| unknown(&e))?;
         if let Some(flag) = changed.keys().find(|key| !MAY_CHANGE.contains(&key.as_str())) {
             let can: String = MAY_CHANGE.iter().map(|flag| format!("--{flag}, ")).collect();

@@ -290,8 +290,10 @@ impl Trainer {
             let (epoch, step) = (self.progress.epoch, self.read + 1);
             let mut line = events::Step { epoch, step, loss, lr, images_per_s, data_wait_s, logged: true };
             if !loss.is_finite() {
-                self.emit(Event::Step(line))?;
-                return Err(self.not_finite(step, loss));
+                let error = self.not_finite(step, loss);
+                // Where the line cannot be written, the loss is still what ended the run.
+                let _ = self.emit(Event::Step(line));
+                return Err(error);
             }
             self.read = step;
             self.loss = loss;
@@ -464,11 +466,14 @@ impl Iterator for Trainer {
             if self.ended {
                 return None;
             }
-            if let Err(error) = self.advance() {
+            if let Err(mut error) = self.advance() {
                 self.ended = true;
-                // The losses of the steps before are still written, where the device can tell them.
-                if !matches!(error, Error::NonFinite { .. } | Error::Gpu(_)) {
-                    let _ = self.flush();
+                // The losses of the steps before are still written, where the device can tell them. One that is not finite came
+                // first.
+                if !matches!(error, Error::NonFinite { .. } | Error::Gpu(_))
+                    && let Err(earlier @ Error::NonFinite { .. }) = self.flush()
+                {
+                    error = earlier;
                 }
                 let error = self.with_checkpoint(error);
                 self.events.push_back(Err(error));

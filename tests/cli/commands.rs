@@ -55,6 +55,10 @@ fn train_as_json() {
     let begun = &events[0];
     assert_eq!((begun["path"].as_str(), begun["last_step"].as_u64()), (Some(text(&run)), Some(4)));
     assert_eq!(begun["settings"]["dataset"], "synthetic");
+    assert!(
+        stdout(&output).starts_with("{\"event\":\"run\",") && stdout(&output).contains("\"lr\":0.4,"),
+        "{begun}"
+    );
     // What is in the metrics is what was printed, and what the specification lists.
     let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).expect("metrics");
     let metrics: Vec<Value> = metrics.lines().map(json).collect();
@@ -201,9 +205,13 @@ fn names_that_are_not_utf8() {
         &["UTF-8"],
     );
     crate::assert_refused("bench --data", &run(&["bench", "data", "--data"], &odd), 1, &["cannot be read"]);
+    let more = ["train", "--resume", text(finished()), "--epochs", "3", "--data"];
+    let own = "--data is given to a run on built-in images";
+    crate::assert_refused(own, &run(&more, &odd), 2, &["--data is ", "synthetic"]);
     // A run in such a place is trained, compared and shown.
-    let output = run(&[crate::SMALL, &["--max-steps", "1", "--quiet", "--out"]].concat(), &odd);
+    let output = run(&[crate::SMALL, &["--max-steps", "1", "--json", "--out"]].concat(), &odd);
     assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).lines().all(|line| json(line)["event"].is_string()), "{}", stdout(&output));
     let output =
         run(&["report", "--adapter", "host", text(finished()), "--out", text(directory.path())], &odd);
     assert!(output.status.success(), "{}", stderr(&output));

@@ -123,6 +123,18 @@ fn directories_without_weights() {
         std::fs::remove_file(run.join(name)).expect("it is there");
     }
     let out = directory.path().join("net");
+    let place = directory.path().join("lost");
+    std::fs::create_dir(&place).expect("a new directory");
+    let lost = copy(&place);
+    std::fs::remove_file(lost.join("last.safetensors")).expect("it is there");
+    succeed(&["eval", text(&lost)]);
+    let refused = shiftnet(&["eval", text(&lost), "--checkpoint", "last"]);
+    assert_refused(
+        "no last",
+        &refused,
+        1,
+        &["has its best checkpoint, but not its last", "--checkpoint out"],
+    );
     let begun = ["is a run that has no checkpoint yet", "train --resume"];
     let nothing = ["holds no run"];
     for (path, expected) in [(&run, &begun[..]), (&directory.path().to_path_buf(), &nothing)] {
@@ -146,7 +158,12 @@ fn networks_for_something_else() {
     let directory = temporary();
     let cifar = cifar(directory.path(), "cifar", None);
     let line = ["eval", text(finished()), "--dataset", "cifar10", "--data", text(&cifar)];
-    assert_refused("another dataset", &shiftnet(&line), 1, &["knows 10 classes, the first of which is"]);
+    assert_refused(
+        "another dataset",
+        &shiftnet(&line),
+        1,
+        &["knows 10 classes, and airplane is none of them"],
+    );
     let plain = directory.path().join("plain");
     succeed(&small(&plain, &["--method", "fp32", "--max-steps", "0", "--quiet"]));
     let out = directory.path().join("run");
@@ -178,6 +195,11 @@ fn outputs_replace_no_input() {
     ] {
         assert_refused(&format!("{command:?}"), &shiftnet(command), 2, expected);
     }
+    assert!(files(&run) == before);
+    let line = ["train", "--resume", text(&run), "--epochs", "3", "--profile", text(&config)];
+    assert_refused("a trace", &shiftnet(&line), 2, &of_a_run);
+    let line = ["bench", "train", "-a", "resnet8", "--json", text(&config)];
+    assert_refused("a record", &shiftnet(&line), 2, &of_a_run);
     assert!(files(&run) == before);
     // Another name in a run's directory is anybody's.
     let plain = run.join("plain.safetensors");
@@ -279,6 +301,15 @@ fn adapters_that_are_not_there_are_refused() {
         let output = command(arguments).env("WGPU_BACKEND", "vulcan").output().expect("it starts");
         assert_refused("a backend", &output, 1, &["WGPU_BACKEND is `vulcan`", "vulkan, metal, dx12 or gl"]);
     }
+    // The host needs no backend, and an empty name is none.
+    let first = small(&out, &["--adapter", "host", "--max-steps", "0"]);
+    for backend in ["vulcan", ""] {
+        let output = command(&first).env("WGPU_BACKEND", backend).output().expect("it starts");
+        assert!(output.status.success(), "{}", crate::stderr(&output));
+        std::fs::remove_dir_all(&out).expect("a run");
+    }
+    let output = command(&["devices"]).env("WGPU_BACKEND", "").output().expect("it starts");
+    assert!(output.status.success(), "{}", crate::stderr(&output));
     for variables in &none[..if cfg!(target_os = "linux") { 2 } else { 1 }] {
         let output = command(&small(&out, &["--adapter", "0"])).envs(variables.iter().copied()).output();
         let output = output.expect("it starts");

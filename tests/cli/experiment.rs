@@ -219,6 +219,14 @@ fn tried_with_overrides() {
     }
     let list = stdout(&succeed(&[&line(&file, &out)[..], &more, &["--list"]].concat()));
     assert!(list.contains("s3: finished, 3 steps") && list.contains("tuned: finished"), "{list}");
+    // Where data is named, a try takes the built-in images too; so does one that was stopped before its first checkpoint.
+    let out = directory.path().join("with data");
+    let with_data = [&line(&file, &out)[..], &more, &["--data", text(directory.path())]].concat();
+    succeed(&with_data);
+    for name in ["last.safetensors", "best.safetensors"] {
+        std::fs::remove_file(out.join("s3").join(name)).expect("it is there");
+    }
+    succeed(&with_data);
 }
 
 /// Each mistake names the file and the key, and nothing is written.

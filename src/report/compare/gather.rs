@@ -203,7 +203,7 @@ const UNSET: &str = "–";
 /// that it begins from, the first `shared` parts go unsaid.
 fn words(config: &Config, shared: usize) -> Vec<(String, String)> {
     let mut table = toml::Table::try_from(&config.settings).unwrap_or_default();
-    // Where it is 1, the configuration leaves it out.
+    // The configurations of older runs leave it out.
     table.entry("init-scale").or_insert(f64::from(config.settings.init_scale).into());
     if let Some(from) = &config.settings.init_from {
         table.insert("init-from".into(), end_of(from, shared).into());
