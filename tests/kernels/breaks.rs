@@ -4,13 +4,15 @@ mod convolutions;
 mod others;
 
 use shiftnet::kernels::{self, Variant};
+use std::borrow::Cow;
+use std::sync::LazyLock;
 
 /// A change to a kernel's WGSL that leaves it a shader, but a wrong one.
 pub struct Break {
     pub stem: &'static str,
     /// None for the first.
     pub variant: Option<&'static str>,
-    pub what: &'static str,
+    pub what: Cow<'static, str>,
     change: Change,
 }
 
@@ -21,9 +23,13 @@ enum Change {
     Param(&'static str, &'static str),
     /// Two parameters, each in the other's place.
     Swap(&'static str, &'static str),
+    /// The n-th barrier, of those that it imports too, left out.
+    Barrier(usize),
 }
 
-use Change::{Param, Swap, Text};
+const BARRIER: &str = "workgroupBarrier();";
+
+use Change::{Barrier, Param, Swap, Text};
 
 impl Break {
     pub fn variant(&self) -> &'static Variant {
@@ -56,6 +62,10 @@ impl Break {
                 let [a, b] = [a, b].map(|name| format!("params.{name}"));
                 word(&word(source, &a, "\0"), &b, &a).replace('\0', &b)
             }
+            Barrier(n) => {
+                let at = source.match_indices(BARRIER).nth(n).map_or(0, |(at, _)| at);
+                [&source[..at], source[at..].replacen(BARRIER, "", 1).as_str()].concat()
+            }
         };
         assert!(broken != *source, "{}, {}: the shader has no such text any more", self.stem, self.what);
         broken
@@ -75,14 +85,38 @@ fn word(source: &str, from: &str, to: &str) -> String {
 }
 
 const fn broken(stem: &'static str, what: &'static str, change: Change) -> Break {
-    Break { stem, variant: None, what, change }
+    Break { stem, variant: None, what: Cow::Borrowed(what), change }
 }
 
 const fn varied(stem: &'static str, variant: &'static str, what: &'static str, change: Change) -> Break {
-    Break { stem, variant: Some(variant), what, change }
+    Break { stem, variant: Some(variant), what: Cow::Borrowed(what), change }
 }
+
+/// Each barrier of each kernel, by the smallest variant of each family: an invocation that does not wait reads what others have
+/// yet to write, or writes what they have yet to read.
+fn barriers() -> Vec<Break> {
+    let mut found: Vec<Break> = Vec::new();
+    for kernel in kernels::all() {
+        for variant in kernel.variants {
+            let known = |b: &Break| b.stem == kernel.stem && b.variant().family() == variant.family();
+            if found.iter().any(known) {
+                continue;
+            }
+            let count = kernels::source::expand(variant.source).matches(BARRIER).count();
+            found.extend((0..count).map(|n| Break {
+                stem: kernel.stem,
+                variant: (variant.name != kernel.variants[0].name).then_some(variant.name),
+                what: format!("barrier {} of {count} left out", n + 1).into(),
+                change: Barrier(n),
+            }));
+        }
+    }
+    found
+}
+
+static BARRIERS: LazyLock<Vec<Break>> = LazyLock::new(barriers);
 
 /// Those of all kernels.
 pub fn breaks() -> impl Iterator<Item = &'static Break> {
-    others::BREAKS.iter().chain(convolutions::BREAKS)
+    others::BREAKS.iter().chain(convolutions::BREAKS).chain(&*BARRIERS)
 }

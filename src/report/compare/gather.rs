@@ -1,10 +1,11 @@
 //! From the files of runs to what is compared.
 
 use super::{Comparison, Difference, Entry, Far, Group, Measured, Row, Spread, Subject};
+use crate::data::DatasetName;
 use crate::error::Result;
 use crate::method::MethodName;
 use crate::report::metrics::{Epoch, Metrics};
-use crate::train::RunDir;
+use crate::train::{RunDir, Settings};
 use crate::train::run_dir::Config;
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -189,24 +190,35 @@ fn without_seed(config: Option<&Config>) -> String {
     if let Some(map) = identity.as_object_mut() {
         map.remove("seed");
         // Equal checkpoints do not hold them, yet runs that differ in them are no seeds of one.
-        let from = config.settings.init_from.as_ref().map(|path| path.display().to_string());
-        map.insert("init-from".into(), from.into());
+        for (name, path) in paths(config) {
+            map.insert(name.into(), path.map(|path| path.display().to_string()).into());
+        }
         map.insert("max-steps".into(), config.settings.max_steps.into());
     }
     identity.to_string()
 }
 
+/// The files that a run's numbers follow from, by setting. Of the datasets only folders of images are not all the same.
+fn paths(config: &Config) -> [(&'static str, Option<&Path>); 2] {
+    let Settings { dataset, data, init_from, .. } = &config.settings;
+    let data = data.as_deref().filter(|_| *dataset == DatasetName::ImageFolder);
+    [("init-from", init_from.as_deref()), ("data", data)]
+}
+
 /// What stands for a setting that a run does not have.
 const UNSET: &str = "–";
 
-/// A run's settings in words, by name, without those that a group's runs differ in, and with what it ran on. Of the file
-/// that it begins from, the first `shared` parts go unsaid.
-fn words(config: &Config, shared: usize) -> Vec<(String, String)> {
+/// A run's settings in words, by name, without those that a group's runs differ in, and with what it ran on. Of its
+/// [`paths`], the first `shared` parts go unsaid.
+fn words(config: &Config, shared: [usize; 2]) -> Vec<(String, String)> {
     let mut table = toml::Table::try_from(&config.settings).unwrap_or_default();
     // The configurations of older runs leave it out.
     table.entry("init-scale").or_insert(f64::from(config.settings.init_scale).into());
-    if let Some(from) = &config.settings.init_from {
-        table.insert("init-from".into(), end_of(from, shared).into());
+    for ((name, path), shared) in paths(config).into_iter().zip(shared) {
+        table.remove(name);
+        if let Some(path) = path {
+            table.insert(name.into(), end_of(path, shared).into());
+        }
     }
     let text = |value: toml::Value| match value {
         toml::Value::String(text) => text,
@@ -219,7 +231,7 @@ fn words(config: &Config, shared: usize) -> Vec<(String, String)> {
         [("adapter".to_string(), config.adapter.name.clone()), ("shiftnet".into(), config.version.clone())];
     // Full precision has no bits.
     let bits = config.settings.method != MethodName::Fp32;
-    let skipped = |name: &str| ["seed", "data"].contains(&name) || (name == "bits" && !bits);
+    let skipped = |name: &str| name == "seed" || (name == "bits" && !bits);
     let kept = table.into_iter().filter(|(name, _)| !skipped(name));
     kept.map(|(name, value)| (name, text(value))).chain(own).collect()
 }
@@ -242,7 +254,7 @@ fn shared<'a>(paths: impl Iterator<Item = &'a Path>) -> usize {
 /// Settings that are not the same in all groups, or within one.
 fn differences(found: &[Found], groups: usize) -> Vec<Difference> {
     let configs = || found.iter().filter_map(|f| Some((f.row.group, f.config.as_ref()?)));
-    let shared = shared(configs().filter_map(|(_, config)| config.settings.init_from.as_deref()));
+    let shared = [0, 1].map(|which| shared(configs().filter_map(|(_, config)| paths(config)[which].1)));
     let all: Vec<(usize, Vec<(String, String)>)> =
         configs().map(|(group, config)| (group, words(config, shared))).collect();
     let mut names: Vec<&str> = Vec::new();
