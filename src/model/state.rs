@@ -103,17 +103,44 @@ pub fn initial(network: &Network, init: method::InitName, seed: u64) -> Tensors 
 
 /// [`initial`], with the standard deviation of latents multiplied.
 pub fn initial_scaled(network: &Network, init: (method::InitName, f32), seed: u64) -> Tensors {
-    let family = network.options.method.family();
-    let value = |(number, tensor): (usize, &Tensor)| {
-        let values = tensor.initial_values(family.as_ref(), init, seed, number as u32);
-        (tensor.name.clone(), (tensor.shape.clone(), values))
-    };
-    // Steps of flips are no draws: they would change the numbers of what comes behind them.
-    let drawn = network.store.tensors.iter().filter(|tensor| !tensor.name.starts_with(LAST_FLIP));
-    let mut tensors = drawn.enumerate().map(value).collect();
+    let mut tensors = drawn(network, init, seed, |_| true).collect();
     complete(network, &mut tensors);
     confine(network, &mut tensors);
     tensors
+}
+
+/// The initial values of the tensors that are `wanted` by name; what they are does not depend on which.
+fn drawn(
+    network: &Network,
+    init: (method::InitName, f32),
+    seed: u64,
+    wanted: impl Fn(&str) -> bool,
+) -> impl Iterator<Item = (String, (Vec<usize>, Vec<f32>))> {
+    let family = network.options.method.family();
+    // Steps of flips are no draws: they would change the numbers of what comes behind them.
+    let draws = network.store.tensors.iter().filter(|tensor| !tensor.name.starts_with(LAST_FLIP));
+    draws.enumerate().filter(move |(_, tensor)| wanted(&tensor.name)).map(move |(number, tensor)| {
+        let values = tensor.initial_values(family.as_ref(), init, seed, number as u32);
+        (tensor.name.clone(), (tensor.shape.clone(), values))
+    })
+}
+
+/// Gives `tensors` the classifier that a network of `seed` begins with, where theirs is of another number of classes: of how many,
+/// is returned.
+pub fn replace_classifier(network: &Network, tensors: &mut Tensors, seed: u64) -> Option<usize> {
+    let fresh: Tensors = drawn(network, Default::default(), seed, |name| name.starts_with("fc.")).collect();
+    let classes = |tensors: &Tensors| match [tensors.get("fc.weight")?, tensors.get("fc.bias")?] {
+        [(weight, _), (bias, _)] if weight.len() == 2 && bias.len() == 1 && weight[0] == bias[0] => {
+            Some((weight[0], weight[1]))
+        }
+        _ => None,
+    };
+    let ((old, width), (new, own_width)) = classes(tensors).zip(classes(&fresh))?;
+    if old == new || width != own_width {
+        return None;
+    }
+    tensors.extend(fresh);
+    Some(old)
 }
 
 /// The initial tensors of a network that begins from `plain` weights (see [`super::weights::discretize`]), as far as its family

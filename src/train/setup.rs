@@ -1,6 +1,7 @@
 //! From settings to a plan, and from there to a trainer: everything before the first step.
 
 use super::checkpoint::{self, Progress};
+use super::events::Event;
 use super::run_dir::{self, Config, RunDir};
 use super::settings::{Augment, Settings};
 use super::trainer::{Trainer, Work};
@@ -113,8 +114,10 @@ impl Setup {
         }
     }
 
-    /// A trainer at step 0, from the seed or from `--init-from`.
+    /// A trainer at step 0, from the seed or from `--init-from`. It warns where it gives the network there another classifier, for as
+    /// many classes as the data has.
     pub fn begin(self, run: Option<RunDir>) -> Result<Trainer> {
+        let mut other_classes = None;
         let tensors = match &self.settings.init_from {
             None if self.settings.method == MethodName::Inq => {
                 let expected = "with a trained network to begin from: --init-from FILE";
@@ -124,7 +127,14 @@ impl Setup {
                 let Settings { init, init_scale, seed, .. } = self.settings;
                 state::initial_scaled(&self.network, (init, init_scale), seed)
             }
-            Some(path) => self.initial_from(path)?,
+            Some(path) => {
+                let (tensors, classes) = self.initial_from(path)?;
+                other_classes = classes.map(|old| {
+                    let (path, own) = (path.display(), self.source.input.classes.len());
+                    format!("{path} is of {old} classes, the data of {own}: the classifier begins anew")
+                });
+                tensors
+            }
         };
         let mut progress = Progress {
             seed: self.settings.seed,
@@ -135,7 +145,11 @@ impl Setup {
         };
         let layers = self.network.store.family_layers.len();
         progress.counters().into_iter().for_each(|counter| counter.resize(layers, 0));
-        self.start(run, &tensors, progress, false)
+        let mut trainer = self.start(run, &tensors, progress, false)?;
+        if let Some(message) = other_classes {
+            trainer.emit(Event::Warning { message })?;
+        }
+        Ok(trainer)
     }
 
     /// A trainer where the checkpoint of `run` stands, or at step 0 where there is none yet.
@@ -190,7 +204,8 @@ impl Setup {
         self.source.name.input().is_none().then(|| self.source.input.clone())
     }
 
-    fn initial_from(&self, path: &Path) -> Result<Tensors> {
+    /// The tensors to begin with of a file or a run, and of how many classes it is where the data has others.
+    fn initial_from(&self, path: &Path) -> Result<(Tensors, Option<usize>)> {
         let path = &run_dir::weights_file(path, false)?;
         let (mut tensors, _) = checkpoint::read_weights(path)?;
         let method = weights::method_of(&tensors);
@@ -202,6 +217,7 @@ impl Setup {
             tensors = state::adopted(&self.network, plain);
         }
         state::complete(&self.network, &mut tensors);
+        let other_classes = state::replace_classifier(&self.network, &mut tensors, self.settings.seed);
         let mut wanted = state::manifest(&self.network.store);
         wanted.retain(|name, _| !name.starts_with(state::MOMENTUM));
         let family = self.network.options.method.family();
@@ -214,7 +230,7 @@ impl Setup {
         match weights::mismatch(&tensors, &wanted) {
             None => {
                 state::confine(&self.network, &mut tensors);
-                Ok(tensors)
+                Ok((tensors, other_classes))
             }
             Some(problem) => {
                 let settings = &self.settings;

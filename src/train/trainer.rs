@@ -307,7 +307,7 @@ impl Trainer {
     }
 
     /// Emits an event; what belongs into the metrics goes there first.
-    fn emit(&mut self, event: Event) -> Result<()> {
+    pub(super) fn emit(&mut self, event: Event) -> Result<()> {
         let keep = match &event {
             Event::Step(step) => step.logged,
             Event::Epoch(_) => true,

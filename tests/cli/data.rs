@@ -1,8 +1,9 @@
 //! Image folders and packed files, from the command line.
 
-use crate::{assert_refused, shiftnet, stderr, stdout, succeed, temporary, text};
+use crate::{assert_refused, finished, shiftnet, stderr, stdout, succeed, temporary, text};
 use image::{Rgb, RgbImage};
 use serde_json::Value;
+use shiftnet::model::weights;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -294,4 +295,25 @@ fn tiny_imagenet() {
     let loss = |line: &Value| line["loss"].as_f64().expect("a number");
     assert!(lines.len() == 7 && lines[..6].iter().all(|line| (1.0..4.0).contains(&loss(line))), "{lines:?}");
     assert!(score(&[text(&run), "--limit", "50"]).contains("\"images\":50"));
+}
+
+/// A network that was trained on other classes lends all but its classifier, which is a new network's, and the run says so.
+#[test]
+fn a_network_of_other_classes_begins_with_a_new_classifier() {
+    let (directory, root) = folder();
+    let [begun, new] = ["begun", "new"].map(|name| directory.path().join(name));
+    let run = finished();
+    let output = succeed(&line(&root, &begun, &["--max-steps", "0", "--init-from", text(run)]));
+    let said = stderr(&output);
+    assert!(said.contains("run is of 10 classes, the data of 2: the classifier begins anew"), "{said}");
+    succeed(&line(&root, &new, &["--max-steps", "0"]));
+    let [lent, begun, new] =
+        [run.join("best.safetensors"), begun.join("last.safetensors"), new.join("last.safetensors")]
+            .map(|file| weights::read(&file).expect("weights"));
+    assert_eq!(begun["fc.weight"].0, [2, 64]);
+    for (name, tensor) in &begun {
+        let from = if name.starts_with("fc.") { &new } else { &lent };
+        assert!(*tensor == from[name], "{name}");
+    }
+    assert!(begun["layer1.0.conv1.weight_sign"] != new["layer1.0.conv1.weight_sign"]);
 }

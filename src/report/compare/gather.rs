@@ -5,8 +5,8 @@ use crate::data::DatasetName;
 use crate::error::Result;
 use crate::method::MethodName;
 use crate::report::metrics::{Epoch, Metrics};
-use crate::train::{RunDir, Settings};
 use crate::train::run_dir::Config;
+use crate::train::{RunDir, Settings};
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
