@@ -26,9 +26,17 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 pub fn write_with<T>(path: &Path, fill: impl FnOnce(&mut File) -> Result<T>) -> Result<T> {
     let failed = |e| Error::io("write", path, e);
     check(path)?;
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(failed(io::Error::other("it is no regular file, and would be replaced")));
+    }
     let place = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
     let temporary = temporary(&place);
-    let written = File::create(&temporary).map_err(failed).and_then(|mut file| {
+    // Not through a link that somebody else has put there.
+    let create = || match std::fs::remove_file(&temporary) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => File::create_new(&temporary),
+    };
+    let written = create().map_err(failed).and_then(|mut file| {
         let value = fill(&mut file)?;
         file.sync_all().map_err(failed)?;
         Ok(value)
@@ -52,13 +60,20 @@ pub fn check(path: &Path) -> Result<()> {
     match std::fs::metadata(path) {
         Ok(found) if found.is_dir() => refuse(io::ErrorKind::IsADirectory),
         Ok(_) => Ok(()),
-        Err(_) if path.file_name().is_none() => refuse(io::ErrorKind::InvalidInput),
+        Err(_) if path.file_name().is_none() || ends_in_separator(path) => {
+            refuse(io::ErrorKind::InvalidInput)
+        }
         Err(_) => match std::fs::metadata(directory_of(path)) {
             Ok(found) if found.is_dir() => Ok(()),
             Ok(_) => refuse(io::ErrorKind::NotADirectory),
             Err(e) => Err(Error::io("write", path, e)),
         },
     }
+}
+
+/// A directory's name, as which no file can be made.
+fn ends_in_separator(path: &Path) -> bool {
+    path.as_os_str().to_string_lossy().ends_with(std::path::is_separator)
 }
 
 fn directory_of(path: &Path) -> &Path {
@@ -108,6 +123,32 @@ mod tests {
         assert_eq!(names(directory.path()), ["net.st", "net.tmp"]);
     }
 
+    /// A link under the temporary name is not written through.
+    #[cfg(unix)]
+    #[test]
+    fn the_temporary_file_is_a_new_one() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let [path, victim] = ["out", "victim"].map(|name| directory.path().join(name));
+        std::fs::write(&victim, "precious").expect("a small file");
+        std::os::unix::fs::symlink(&victim, temporary(&path)).expect("a new link");
+        write(&path, b"new").expect("a good place");
+        assert_eq!(std::fs::read(&victim).expect("it is there"), b"precious");
+        assert!(std::fs::symlink_metadata(&path).expect("it is there").is_file());
+    }
+
+    /// What is no file is not replaced by one.
+    #[cfg(unix)]
+    #[test]
+    fn sockets_and_devices_stay() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("socket");
+        let _socket = std::os::unix::net::UnixListener::bind(&path).expect("a short path");
+        let refused = write_with(&path, |_| Ok(())).expect_err("a socket").to_string();
+        assert!(refused.contains("no regular file"), "{refused}");
+        assert!(!std::fs::metadata(&path).expect("it is there").is_file());
+        assert_eq!(names(directory.path()), ["socket"]);
+    }
+
     #[test]
     fn places_are_checked() {
         let directory = tempfile::tempdir().expect("a temporary directory");
@@ -116,7 +157,7 @@ mod tests {
         for good in ["new", "file"] {
             check(&root.join(good)).expect(good);
         }
-        for bad in ["nowhere/new", "file/new", "", ".."] {
+        for bad in ["nowhere/new", "file/new", "", "..", "new/"] {
             let path = root.join(bad);
             assert!(check(&path).is_err() && write(&path, b"x").is_err(), "{bad}");
         }

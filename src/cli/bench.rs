@@ -14,6 +14,7 @@ use crate::kernels::choose::Choices;
 use crate::method::{Method, MethodName};
 use crate::model::Arch;
 use crate::report::sheet::{self, Panel};
+use crate::train::settings::check_batch;
 use std::path::PathBuf;
 
 /// What to measure.
@@ -256,9 +257,7 @@ fn json(value: &impl serde::Serialize) -> Vec<u8> {
 
 impl Args {
     fn methods(&self) -> Result<Vec<Method>> {
-        if self.batch_size == Some(0) {
-            return Err(Error::setting("--batch-size", 0, "at least 1"));
-        }
+        self.batch_size.map_or(Ok(()), check_batch)?;
         if !(self.seconds > 0.0 && self.seconds < 1e6) {
             return Err(Error::setting("--seconds", self.seconds, "positive, below a million"));
         }
@@ -286,8 +285,12 @@ impl Args {
         if data && self.compare.is_some() {
             return Err(Error::Usage("--compare compares what runs on an adapter, not `bench data`".into()));
         }
-        if !(1..=4096).contains(&self.image_size.unwrap_or(1)) {
-            return Err(Error::setting("--image-size", self.image_size.unwrap_or(0), "1 to 4096"));
+        if !(1..=crate::data::LONGEST_SIDE).contains(&self.image_size.unwrap_or(1)) {
+            return Err(Error::setting(
+                "--image-size",
+                self.image_size.unwrap_or(0),
+                format!("1 to {}", crate::data::LONGEST_SIDE),
+            ));
         }
         let s3 = Method::new(MethodName::S3, self.bits)?;
         Ok(match self.method {

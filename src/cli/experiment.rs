@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 use crate::experiment::{self, EMBEDDED, Experiment, Overrides, Record, Run, State, state};
 use crate::kernels::choose::Choices;
 use crate::report;
-use crate::train::run_dir::{Config, weights_file};
-use crate::train::{RunDir, Settings, Setup, Trainer};
+use crate::train::run_dir::{Config, Lock, weights_file};
+use crate::train::{RunDir, Settings, Setup, TensorBoard, Trainer};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
@@ -192,8 +192,11 @@ impl<'a> Session<'a> {
     /// Trains one run to its end, from where it stands.
     fn one(&mut self, run: &Run) -> Result<Ended> {
         let directory = RunDir::new(self.out.join(&run.name));
-        let (trainer, setup) = match State::of(&directory, &run.settings)? {
+        let (trainer, _lock, setup) = match State::of(&directory, &run.settings)? {
             State::Finished { steps, epochs } => {
+                if self.args.tensorboard || directory.tensorboard().is_dir() {
+                    TensorBoard::complete(&directory)?;
+                }
                 self.say(&format!("it is finished: {steps} steps, {epochs} epochs"));
                 self.keep_record()?;
                 return Ok(Ended::Done);
@@ -222,8 +225,8 @@ impl<'a> Session<'a> {
         Ok(if interrupt::pressed() { Ended::Interrupted } else { Ended::Done })
     }
 
-    /// A new run: its trainer, and what runs in words.
-    fn begin(&mut self, run: &Run, directory: &RunDir) -> Result<(Trainer, String)> {
+    /// A new run: its trainer, that nobody else trains it, and what runs in words.
+    fn begin(&mut self, run: &Run, directory: &RunDir) -> Result<(Trainer, Lock, String)> {
         let mut settings = run.settings.clone();
         settings.data = self.record.data.clone();
         if let Some(from) = run.from {
@@ -234,12 +237,13 @@ impl<'a> Session<'a> {
         let trainer = setup.begin(Some(directory.clone()))?;
         // Last, so that a mistake leaves nothing behind.
         self.keep_record()?;
-        directory.create(&config, false)?;
-        Ok((trainer, words))
+        let lock = directory.create(&config, false)?;
+        Ok((trainer, lock, words))
     }
 
     /// A run that was begun.
-    fn resume(&mut self, run: &Run, directory: &RunDir, config: Config) -> Result<(Trainer, String)> {
+    fn resume(&mut self, run: &Run, directory: &RunDir, config: Config) -> Result<(Trainer, Lock, String)> {
+        let lock = directory.lock()?;
         let settings = Settings {
             data: self.args.data.clone().or(config.settings.data.clone()),
             init_from: config.settings.init_from.clone(),
@@ -254,7 +258,7 @@ impl<'a> Session<'a> {
         directory.write_config(&setup.config())?;
         let trainer = setup.resume(directory.clone())?;
         words += &format!("\nit continues after step {}", trainer.progress().step);
-        Ok((trainer, words))
+        Ok((trainer, lock, words))
     }
 
     /// Writes the record, where the directory does not have it yet.

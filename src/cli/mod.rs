@@ -120,10 +120,15 @@ pub fn run() -> ExitCode {
         }
         Err(error) => {
             // Where even this cannot be written, the exit code still says it.
-            let _ = writeln!(std::io::stderr(), "error: {error}");
+            let _ = writeln!(std::io::stderr(), "error: {}", printable(&error.to_string()));
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// What files say, without what would steer a terminal.
+fn printable(text: &str) -> String {
+    text.replace(|c: char| c.is_control() && c != '\n', "?")
 }
 
 /// Writes a line to the standard output.
@@ -139,10 +144,14 @@ fn print(line: &str) -> Result<()> {
 fn check_output(out: &Path, inputs: &[&Path]) -> Result<()> {
     files::check(out)?;
     let place = |path: &Path| std::fs::canonicalize(path).ok();
-    let refused = match place(out) {
-        Some(there) if inputs.iter().any(|input| place(input).as_ref() == Some(&there)) => "is what is read",
-        Some(there) if RunDir::owns(&there) => "is a file of a run",
-        _ => return Ok(()),
+    // What is not there yet may be a file that the run will need.
+    let to_be =
+        || Some(place(&std::path::absolute(out).ok()?.parent()?.to_path_buf())?.join(out.file_name()?));
+    let Some(there) = place(out).or_else(to_be) else { return Ok(()) };
+    let refused = match () {
+        () if inputs.iter().any(|input| place(input).as_ref() == Some(&there)) => "is what is read",
+        () if RunDir::owns(&there) => "is a file of a run",
+        () => return Ok(()),
     };
     Err(Error::Usage(format!("{} {refused}, and would be replaced: choose another name", out.display())))
 }

@@ -10,6 +10,7 @@ use crate::files;
 use crate::gpu::AdapterInfo;
 use crate::kernels::choose::Choices;
 use crate::train::run_dir::Config;
+use crate::train::run_dir::Lock;
 use crate::train::{Event, Flags, RunDir, Settings, Setup, TensorBoard, Trainer, checkpoint};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -96,7 +97,7 @@ pub fn run(args: Args) -> Result<Outcome> {
         Some(run) => continue_run(&args, run, &recorder)?,
         None => new_run(&args, &recorder)?,
     };
-    let Some((trainer, run)) = trainer else { return Ok(Outcome::Done) };
+    let Some((trainer, run, _lock)) = trainer else { return Ok(Outcome::Done) };
     let profile =
         args.profile.map(|file| Profile::new(&trainer, file.unwrap_or_else(|| run.trace()), recorder));
     let again = format!("shiftnet train --resume {}", quoted(&run.path));
@@ -115,7 +116,10 @@ fn say(args: &Args, line: &str) {
     }
 }
 
-fn new_run(args: &Args, recorder: &Recorder) -> Result<Option<(Trainer, RunDir)>> {
+/// A run, that nobody else trains it, and what trains it. None where there is nothing to train.
+type Ready = Option<(Trainer, RunDir, Lock)>;
+
+fn new_run(args: &Args, recorder: &Recorder) -> Result<Ready> {
     let file = args.config.as_deref().map(Flags::read).transpose()?.unwrap_or_default();
     // A file that names its dataset may have the place of another's.
     let given = args.flags.data.clone().or(file.data.clone().filter(|_| file.dataset.is_none()));
@@ -144,9 +148,9 @@ fn new_run(args: &Args, recorder: &Recorder) -> Result<Option<(Trainer, RunDir)>
     let config = setup.config();
     let trainer = setup.begin(Some(run.clone()))?;
     // Last, so that no mistake before it costs the run that is replaced.
-    run.create(&config, args.overwrite)?;
+    let lock = run.create(&config, args.overwrite)?;
     say(args, &format!("run {}", run.path.display()));
-    Ok(Some((trainer, run)))
+    Ok(Some((trainer, run, lock)))
 }
 
 /// `runs/DATE-ARCH-METHOD`, with a number behind it where that is taken.
@@ -164,11 +168,13 @@ fn default_out(settings: &Settings) -> PathBuf {
         .expect("numbers do not end")
 }
 
-fn continue_run(args: &Args, run: RunDir, recorder: &Recorder) -> Result<Option<(Trainer, RunDir)>> {
+fn continue_run(args: &Args, run: RunDir, recorder: &Recorder) -> Result<Ready> {
     let config = run.config()?;
+    // Before the checkpoint is read, which somebody else may be about to replace.
+    let lock = if args.dry_run { None } else { Some(run.lock()?) };
     let mut settings = extended(args, config.settings.clone())?;
     // Before its data and its adapter, which a finished run does not need.
-    if run.last().exists() {
+    if run.has_checkpoint()? {
         let (_, done) = checkpoint::read(&run.last())?;
         let at_most = |most: &u64| done.step >= *most;
         // What asks for more epochs does not mean the steps that the run ended at.
@@ -179,6 +185,9 @@ fn continue_run(args: &Args, run: RunDir, recorder: &Recorder) -> Result<Option<
             settings.max_steps = None;
         }
         if let Some(line) = finished(&run, &settings, &done) {
+            if !args.dry_run && (args.tensorboard || run.tensorboard().is_dir()) {
+                TensorBoard::complete(&run)?;
+            }
             if !args.quiet {
                 eprintln_lossy(&line);
             }
@@ -196,15 +205,15 @@ fn continue_run(args: &Args, run: RunDir, recorder: &Recorder) -> Result<Option<
     let (config, now) = (config, setup.config());
     let trainer = setup.resume(run.clone())?;
     let step = trainer.progress().step;
-    if args.dry_run {
+    let Some(lock) = lock else {
         print(&format!("would continue {} at step {step} of {}", run.path.display(), trainer.last_step()))?;
         return Ok(None);
-    }
+    };
     if now.settings != config.settings || now.adapter != config.adapter || now.variants != config.variants {
         run.write_config(&now)?;
     }
     say(args, &format!("run {} continues after step {step}", run.path.display()));
-    Ok(Some((trainer, run)))
+    Ok(Some((trainer, run, lock)))
 }
 
 /// The adapter that `wanted` names, else the one that the run began on.

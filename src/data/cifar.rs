@@ -108,6 +108,8 @@ fn from_archive(path: &Path, files: &[(&str, &str)]) -> Result<Contents> {
         entry.by_ref().take(OFFICIAL as u64 + 1).read_to_end(&mut bytes).map_err(foreign)?;
         found[at] = Some((path.join(inside), bytes));
     }
+    // The checksum of the whole lies behind the last entry.
+    std::io::copy(&mut archive.into_inner(), &mut std::io::sink()).map_err(foreign)?;
     let missing = |(file, contents): (&(&str, &str), Option<_>)| {
         contents.ok_or_else(|| Error::data(path, format!("holds no {}", file.0), ORIGIN))
     };
@@ -208,11 +210,15 @@ mod tests {
         let dir = directory(&[
             ("all.tar.gz", archive.clone()),
             ("cut.tar.gz", archive[..archive.len() / 2].to_vec()),
+            // Without the end of gzip's checksum and length, which no entry's reader looks at.
+            ("end.tar.gz", archive[..archive.len() - 4].to_vec()),
         ]);
         let source = open(Some(&dir.path().join("all.tar.gz")), Need::TrainAndTest).expect("a valid archive");
         assert_eq!((source.train.len(), source.test.len()), (35, 7));
-        let message =
-            open(Some(&dir.path().join("cut.tar.gz")), Need::TrainAndTest).err().expect("cut").to_string();
-        assert!(message.contains("cut.tar.gz"), "{message}");
+        for name in ["cut.tar.gz", "end.tar.gz"] {
+            let message =
+                open(Some(&dir.path().join(name)), Need::TrainAndTest).err().expect("cut").to_string();
+            assert!(message.contains(name), "{message}");
+        }
     }
 }

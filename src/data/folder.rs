@@ -108,15 +108,20 @@ pub fn read_directory(directory: &Path) -> Result<Vec<Entry>> {
     let entry = |entry: io::Result<std::fs::DirEntry>| {
         let entry = entry.map_err(unreadable)?;
         let kind = entry.file_type().map_err(unreadable)?;
+        if !(kind.is_file() || kind.is_dir() || kind.is_symlink()) {
+            // A pipe, from which a reader would wait for an image.
+            return Ok(None);
+        }
         let name = entry.file_name().into_string().map_err(|name| {
             let problem = format!("holds {name:?}, whose name is not UTF-8");
             Error::data(directory, problem, "Give the file another name")
         })?;
         let leads_to_directory = || !pictures::is_image(&name) && entry.path().is_dir();
         let is_dir = kind.is_dir() || (kind.is_symlink() && leads_to_directory());
-        Ok(Entry { name, is_dir })
+        Ok(Some(Entry { name, is_dir }))
     };
-    std::fs::read_dir(directory).map_err(unreadable)?.map(entry).collect()
+    let entries = std::fs::read_dir(directory).map_err(unreadable)?.map(entry);
+    entries.filter_map(Result::transpose).collect()
 }
 
 /// The files of both splits.
@@ -158,6 +163,12 @@ fn folders(directory: &Path, list: List) -> Result<Vec<String>> {
         true => Err(Error::data(directory, "has no class folders", LAYOUT)),
         false => Ok(names),
     }
+}
+
+/// Whether what is wrong with a file says nothing of the others.
+fn is_of_file(error: &io::Error) -> bool {
+    use io::ErrorKind::*;
+    matches!(error.kind(), NotFound | PermissionDenied | IsADirectory)
 }
 
 /// The image files in class folders, in the order of classes and names.
@@ -217,7 +228,15 @@ impl Files {
     /// All of image `index`, and its label.
     pub fn read(&self, index: usize) -> Result<(Pixels<'static>, u32)> {
         let (label, path) = self.get(index);
-        Ok((pictures::open(&path)?, label))
+        let image = pictures::open(&path).map_err(|error| match error {
+            Error::Io { path, source, .. } if is_of_file(&source) => Error::Image {
+                path,
+                problem: format!("cannot be opened ({source})"),
+                remedy: "Restore the file, or remove it".into(),
+            },
+            error => error,
+        })?;
+        Ok((image, label))
     }
 }
 

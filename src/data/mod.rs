@@ -48,6 +48,9 @@ pub trait Dataset: Send + Sync {
 }
 
 /// Which dataset.
+/// The longest side of the images that networks see.
+pub const LONGEST_SIDE: usize = 4096;
+
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
 )]

@@ -11,7 +11,7 @@ use memmap2::Mmap;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -258,6 +258,14 @@ impl Pack {
     }
 }
 
+/// Whether `path` is a packed dataset, intact or not.
+pub fn is_file(path: &Path) -> bool {
+    let mut first = [0; MAGIC.len()];
+    path.is_file()
+        && File::open(path).and_then(|mut file| file.read_exact(&mut first)).is_ok()
+        && first == *MAGIC
+}
+
 /// What is in the file `bytes`, and where the images' records begin.
 fn check(bytes: &[u8]) -> Result<(Contents, usize), String> {
     if !bytes.starts_with(MAGIC) {
@@ -294,7 +302,7 @@ fn contents(index: &[u8], begin: u64) -> Result<(Contents, usize), String> {
         serde_json::from_slice(json).map_err(|e| format!("has an index that cannot be understood ({e})"))?;
     let records = &index[4 + json.len()..];
     let images = contents.train.checked_add(contents.val).and_then(|images| images.checked_mul(RECORD));
-    let sides = 1..=usize::from(u16::MAX);
+    let sides = 1..=super::LONGEST_SIDE;
     if images != Some(records.len()) || !sides.contains(&contents.image_size) {
         return Err(inconsistent());
     }

@@ -1,7 +1,7 @@
 //! The packed file: a model whose discrete weights take b bits each. docs/packed.md is its description.
 
 use super::{Conv, Model};
-use crate::data::Input;
+use crate::data::{Input, LONGEST_SIDE};
 use crate::error::{Error, Result};
 use crate::method::{Alphabet, Method, MethodName};
 use crate::model::container::{self, Kind};
@@ -17,8 +17,7 @@ use std::path::Path;
 const KIND: Kind = Kind { key: "shiftnet_packed", version: 1, name: "a packed model of shiftnet" };
 const REMEDY: &str = "Export it again with `shiftnet export RUN --format packed`";
 
-/// The longest side of an image that a file may ask for, and the most classes.
-const LONGEST: usize = 1024;
+/// The most classes that a file may have.
 const CLASSES: usize = 100_000;
 
 /// What the metadata holds beside checksums and version.
@@ -38,8 +37,23 @@ type Entry = (Dtype, Vec<usize>, Vec<u8>);
 /// The bytes of `model` as a packed file.
 ///
 /// # Errors
-/// [`Error::Usage`] for a network without discrete weights.
+/// [`Error::Usage`] for a network without discrete weights, and for what [`decode`] would refuse.
 pub fn encode(model: &Model) -> Result<Vec<u8>> {
+    let check = || {
+        check_contents(&model.input, model.exponents.as_ref())?;
+        let of_convs = model.convs.values().flat_map(|conv| [&conv.weight, &conv.scale, &conv.bias]);
+        match of_convs.chain(&model.fc).flatten().all(|value| value.is_finite()) {
+            true => Ok(()),
+            false => Err("has values that are not finite".to_string()),
+        }
+    };
+    check()
+        .map_err(|problem| Error::Usage(format!("the network {problem}: no packed file may hold that")))?;
+    bytes_of(model)
+}
+
+/// [`encode`], whatever the values are.
+fn bytes_of(model: &Model) -> Result<Vec<u8>> {
     let Some(alphabet) = model.method.family().alphabet() else {
         return Err(Error::Usage(
             "a full-precision network has no weights to pack: use --format safetensors or onnx".into(),
@@ -146,10 +160,7 @@ pub fn decode(bytes: &[u8]) -> Result<Model, String> {
     let Header { arch, shortcut, method, bits, input, exponents } = header;
     let method = Method::new(method, bits).map_err(|e| e.to_string())?;
     let alphabet = method.family().alphabet().ok_or("has no discrete weights")?;
-    check_input(&input)?;
-    if exponents.iter().flatten().any(|(_, e)| e.iter().any(|e| e.unsigned_abs() > 64)) {
-        return Err("has ranges of activations that no network has".into());
-    }
+    check_contents(&input, exponents.as_ref())?;
     let graph = arch.build(shortcut, input.image, input.classes.len()).map_err(|e| e.to_string())?;
     let reader = Reader { file: &file, alphabet };
     let (mut convs, mut tensors) = (BTreeMap::new(), 0);
@@ -169,9 +180,10 @@ pub fn decode(bytes: &[u8]) -> Result<Model, String> {
     Ok(Model { arch, shortcut, method, input, convs, fc, exponents })
 }
 
-fn check_input(input: &Input) -> Result<(), String> {
+/// Whether a packed file may hold these.
+fn check_contents(input: &Input, exponents: Option<&BTreeMap<String, [i32; 2]>>) -> Result<(), String> {
     let Input { classes, image, mean, std } = input;
-    if image.iter().any(|side| !(1..=LONGEST).contains(side)) {
+    if image.iter().any(|side| !(1..=LONGEST_SIDE).contains(side)) {
         return Err(format!("asks for images of {} x {}", image[0], image[1]));
     }
     if !(1..=CLASSES).contains(&classes.len()) {
@@ -179,6 +191,9 @@ fn check_input(input: &Input) -> Result<(), String> {
     }
     if !mean.iter().all(|m| m.is_finite()) || !std.iter().all(|s| s.is_finite() && *s > 0.0) {
         return Err("has a normalization that is none".into());
+    }
+    if exponents.into_iter().flatten().any(|(_, e)| e.iter().any(|e| e.unsigned_abs() > 64)) {
+        return Err("has ranges of activations that no network has".into());
     }
     Ok(())
 }
@@ -362,7 +377,9 @@ mod tests {
         let say = |change: &dyn Fn(&mut Model)| {
             let mut model = good.clone();
             change(&mut model);
-            decode(&encode(&model).expect("it can be written")).expect_err("it is no model")
+            let written = encode(&model);
+            let refused = decode(&bytes_of(&model).expect("discrete weights")).expect_err("it is no model");
+            (refused, written)
         };
         type Change<'a> = &'a dyn Fn(&mut Model);
         let cases: [(Change, &str); 9] = [
@@ -377,8 +394,14 @@ mod tests {
             (&|m| _ = m.exponents.insert(BTreeMap::from([("relu".into(), [0, i32::MIN])])), "ranges"),
         ];
         for (change, expected) in cases {
-            let message = say(change);
+            let (message, written) = say(change);
             assert!(message.contains(expected), "{message}, not {expected}");
+            // What shapes alone tell is left to the reader.
+            let of_shapes = message.contains("fc.weight") || message.contains("has no layer");
+            assert!(
+                of_shapes || written.is_err_and(|e| e.to_string().contains(expected)),
+                "{expected}: written, then refused"
+            );
         }
         let mut more = good.clone();
         let extra = more.convs["conv1"].clone();

@@ -116,6 +116,18 @@ impl Experiment {
         self.ordered(drafts)
     }
 
+    /// That a product of lists is no mistake.
+    fn check_count(&self, runs: usize) -> Result<()> {
+        const MOST: usize = 10_000;
+        match runs > MOST {
+            true => {
+                Err(self
+                    .wrong(format!("the lists of values make {runs} runs or more: at most {MOST} are taken")))
+            }
+            false => Ok(()),
+        }
+    }
+
     /// The product of the lists of entry `i`.
     fn product(&self, i: usize, fixed: &Table, smoke: bool) -> Result<Vec<Draft>> {
         let entry = &self.runs[i];
@@ -137,6 +149,7 @@ impl Experiment {
             let Some(value) = table.get(&key) else { continue };
             let values = self.values(i, &key, value)?;
             let listed = value.is_array();
+            self.check_count(drafts.len() * values.len())?;
             let with = |(names, settings): &(Vec<String>, Table), value: &Value| {
                 let (mut names, mut settings) = (names.clone(), settings.clone());
                 if listed {
@@ -149,6 +162,7 @@ impl Experiment {
         }
         let seeds = table.get("seed").map(|value| self.values(i, "seed", value)).transpose()?;
         let listed = table.get("seed").is_some_and(Value::is_array);
+        self.check_count(drafts.len() * seeds.as_ref().map_or(1, Vec::len))?;
         let mut all = Vec::new();
         for (names, settings) in drafts {
             let group = names.join("-");
@@ -383,6 +397,13 @@ mod tests {
             let error = whole(&format!("{header}{body}"));
             assert!(error.starts_with("experiment x.toml: "), "{error}");
             assert!(expected.iter().all(|word| error.contains(word)), "{expected:?}: {error}");
+        }
+        let values: String = (1..=101).map(|value| format!("{value}.0, ")).collect();
+        for lists in
+            ["lr = [V]\nwd = [V]", "lr = [V]\nseed = [V]", "lr = [V]\nwd = [V]\nalpha = [V]\nmomentum = [V]"]
+        {
+            let error = whole(&format!("{header}[[run]]\n{}", lists.replace('V', &values)));
+            assert!(error.contains("make 10201 runs or more"), "{error}");
         }
         assert!(whole("title = 't'").contains("claim"));
     }

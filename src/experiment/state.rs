@@ -41,7 +41,7 @@ impl State {
         if let Ok(reason) = std::fs::read_to_string(run.failure()) {
             return Ok(State::Failed(reason.trim().into()));
         }
-        if run.last().exists() {
+        if run.has_checkpoint()? {
             let (_, progress) = checkpoint::read(&run.last())?;
             let enough = settings.max_steps.is_some_and(|most| progress.step >= most);
             if enough || progress.epoch >= settings.epochs {

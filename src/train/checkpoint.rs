@@ -1,6 +1,6 @@
 //! Checkpoints: safetensors whose metadata holds everything a bit-exact resume needs, with checksums.
 
-use crate::data::Input;
+use crate::data::{Input, pack};
 use crate::deploy::packed;
 use crate::error::{Error, Result};
 use crate::kernels::latent_update::COUNTERS;
@@ -87,6 +87,10 @@ pub fn read(path: &Path) -> Result<(Tensors, Progress)> {
 /// # Errors
 /// [`Error::Checkpoint`] where the file is damaged or foreign.
 pub fn read_weights(path: &Path) -> Result<(Tensors, Option<Progress>)> {
+    if pack::is_file(path) {
+        let problem = "is a packed dataset, and no network";
+        return Err(Error::checkpoint(path, problem, "Name it with --data"));
+    }
     let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
     if packed::begins(&bytes) {
         let problem = "is a packed model: it runs, and is neither trained nor exported further";

@@ -17,8 +17,8 @@ pub struct Sample {
     pub last_flip: Vec<f32>,
     /// What changed in the epoch, as the kernels count it.
     pub changes: [u64; COUNTERS],
-    /// dL/dw of the last step.
-    pub dw: Vec<f32>,
+    /// See [`Weights::gradient_norms`].
+    pub gradient_norms: BTreeMap<String, f64>,
     /// The latents, plane by plane.
     pub latents: Vec<Vec<f32>>,
 }
@@ -43,7 +43,7 @@ pub fn weights(family: &dyn Family, sample: &Sample, now: u64, steps: u64) -> We
         shift_change_rate: rate(changes[2]),
         steps_since_flip: quartiles,
         never_flipped: last_flip.iter().filter(|step| **step == 0.0).count() as f64 / len,
-        gradient_norms: gradient_norms(family, sample),
+        gradient_norms: sample.gradient_norms.clone(),
     }
 }
 
@@ -70,12 +70,12 @@ fn histogram(family: &dyn Family, weights: &[f32]) -> Vec<u64> {
     histogram
 }
 
-fn gradient_norms(family: &dyn Family, sample: &Sample) -> BTreeMap<String, f64> {
-    let planes = sample.latents.len();
-    let [mut latents, mut gradients] = [0; 2].map(|_| vec![0.0; planes]);
-    let mut squares = vec![0.0; planes];
-    for (i, &g) in sample.dw.iter().enumerate() {
-        latents.iter_mut().zip(&sample.latents).for_each(|(latent, plane)| *latent = plane[i]);
+/// The L2 norms of what dL/dw, `dw`, gives the latents `planes` of `family`, by their names on disk.
+pub fn gradient_norms(family: &dyn Family, planes: &[Vec<f32>], dw: &[f32]) -> BTreeMap<String, f64> {
+    let [mut latents, mut gradients] = [0; 2].map(|_| vec![0.0; planes.len()]);
+    let mut squares = vec![0.0; planes.len()];
+    for (i, &g) in dw.iter().enumerate() {
+        latents.iter_mut().zip(planes).for_each(|(latent, plane)| *latent = plane[i]);
         family.gradients(&latents, g, 0.0, &mut gradients);
         for (plane, (square, &gradient)) in squares.iter_mut().zip(&gradients).enumerate() {
             if !family.is_still(&latents, plane) {
@@ -154,15 +154,19 @@ mod tests {
             weights: vec![0.0, 1.0, -1.0, 4.0, -2.0, 0.0, 0.0, 1.0],
             last_flip: vec![0.0, 10.0, 3.0, 0.0, 9.0, 8.0, 0.0, 1.0],
             changes: [4, 8, 2],
-            dw: vec![3.0, 0.0, 4.0],
-            latents: vec![vec![1.0; 3], vec![-1.0; 3], vec![1.0; 3], vec![1.0; 3]],
+            latents: vec![],
+            // All three weights are 0, so that only sparsity has a gradient: 4 g.
+            gradient_norms: gradient_norms(
+                &family,
+                &[vec![1.0; 3], vec![-1.0; 3], vec![1.0; 3], vec![1.0; 3]],
+                &[3.0, 0.0, 4.0],
+            ),
         };
         let w = weights(&family, &sample, 10, 10);
         assert_eq!((w.sign_flip_rate, w.zero_change_rate, w.shift_change_rate), (0.05, 0.1, 0.025));
         assert_eq!((w.sparsity, w.shift_histogram.clone()), (0.375, vec![3, 1, 1]));
         // 0 1 2 7 9
         assert_eq!((w.steps_since_flip, w.never_flipped), (Some([1, 2, 7]), 0.375));
-        // All three weights are 0, so that only sparsity has a gradient: 4 g.
         let norms: Vec<f64> = w.gradient_norms.values().copied().collect();
         assert_eq!((norms, w.gradient_norms["weight_sparse"]), (vec![0.0, 20.0, 0.0, 0.0], 20.0));
 

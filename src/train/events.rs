@@ -62,7 +62,7 @@ pub struct Epoch {
     pub val_top1: f64,
     pub val_top5: f64,
     pub images_per_s: f64,
-    /// Training images that could not be read, and that others took the places of.
+    /// Images of the training and of the evaluation that could not be read, and that others took the places of.
     #[serde(skip_serializing_if = "super::is_default")]
     pub corrupt_images: u64,
     /// Of all the family's weights together.
@@ -94,7 +94,7 @@ pub struct Weights {
     pub steps_since_flip: Option<[u64; 3]>,
     /// Share of the weights whose sign never flipped in the run.
     pub never_flipped: f64,
-    /// The L2 norm of each latent's gradient, by its name on disk: what the last step's dL/dw gives the latents after it.
+    /// The L2 norm of each latent's gradient at the last step, by its name on disk; without decay and regularizer.
     pub gradient_norms: BTreeMap<String, f64>,
 }
 

@@ -8,6 +8,7 @@ use crate::files;
 use crate::gpu::AdapterInfo;
 use crate::kernels::choose::Chosen;
 use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,12 @@ pub struct Config {
     /// The kernels' variants by problem: a resume repeats them, so that it computes the same.
     #[serde(default)]
     pub variants: Chosen,
+}
+
+/// That nobody else trains a run, as long as it is kept. A process that is killed lets go of it.
+#[must_use]
+pub struct Lock {
+    _file: Option<File>,
 }
 
 /// A run's directory.
@@ -65,6 +72,10 @@ impl RunDir {
         self.path.join("report.html")
     }
 
+    fn lock_path(&self) -> PathBuf {
+        self.path.join(".lock")
+    }
+
     fn config_path(&self) -> PathBuf {
         self.path.join("config.toml")
     }
@@ -82,20 +93,71 @@ impl RunDir {
         [self.config_path(), self.metrics(), self.last(), self.best()].iter().any(|path| path.exists())
     }
 
-    /// Begins a run: creates the directory and writes its configuration. An older run's files go only with
+    /// Whether there is a checkpoint to go on from.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] where there has been one: a link leads nowhere, or more than an epoch is logged.
+    pub fn has_checkpoint(&self) -> Result<bool> {
+        let last = self.last();
+        let gone = |problem: &str| {
+            Err(Error::checkpoint(
+                &last,
+                problem,
+                "Restore it, or begin another run from the best: --init-from RUN",
+            ))
+        };
+        match std::fs::symlink_metadata(&last) {
+            Ok(_) if last.exists() => return Ok(true),
+            Ok(_) => return gone("leads to a file that cannot be found"),
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("read", &last, e)),
+            Err(_) => {}
+        }
+        // An epoch's line is written before its checkpoint.
+        let metrics = std::fs::read(self.metrics()).unwrap_or_default();
+        let later = |line: &[u8]| {
+            let line: serde_json::Value = serde_json::from_slice(line).unwrap_or_default();
+            line["event"] == "epoch" && line["epoch"].as_u64().is_some_and(|epoch| epoch >= 1)
+        };
+        match metrics.split(|&b| b == b'\n').any(later) {
+            true => gone("is not there, though the run was in its second epoch or later"),
+            false => Ok(false),
+        }
+    }
+
+    /// Keeps others from training the run. Where a file system has no locks, nothing does.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where somebody trains it; [`Error::Io`].
+    pub fn lock(&self) -> Result<Lock> {
+        let path = self.lock_path();
+        let mut options = OpenOptions::new();
+        let file = options.create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(|e| Error::io("open", &path, e))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Lock { _file: Some(file) }),
+            Err(TryLockError::WouldBlock) => Err(Error::Usage(format!(
+                "{} is being trained by another process: wait for it, or end it",
+                self.path.display()
+            ))),
+            Err(TryLockError::Error(_)) => Ok(Lock { _file: None }),
+        }
+    }
+
+    /// Begins a run, which is locked: creates the directory and writes its configuration. An older run's files go only with
     /// `overwrite`.
     ///
     /// # Errors
-    /// [`Error::Usage`] where a run is there already; [`Error::Io`].
-    pub fn create(&self, config: &Config, overwrite: bool) -> Result<()> {
+    /// [`Error::Usage`] where a run is there already, or is being trained; [`Error::Io`].
+    pub fn create(&self, config: &Config, overwrite: bool) -> Result<Lock> {
+        if self.holds_a_run() && !overwrite {
+            return Err(Error::Usage(format!(
+                "{} already holds a run: continue it with --resume, replace it with --overwrite, or choose another --out",
+                self.path.display()
+            )));
+        }
+        std::fs::create_dir_all(&self.path).map_err(|e| Error::io("create", &self.path, e))?;
+        let lock = self.lock()?;
         if self.holds_a_run() {
-            if !overwrite {
-                return Err(Error::Usage(format!(
-                    "{} already holds a run: continue it with --resume, replace it with --overwrite, or choose \
-                     another --out",
-                    self.path.display()
-                )));
-            }
             let made_of_it = [self.trace(), self.report(), self.failure()];
             let own =
                 [self.last(), self.best(), self.metrics(), self.config_path()].into_iter().chain(made_of_it);
@@ -110,11 +172,11 @@ impl RunDir {
             // Where a user keeps something else there, it stays.
             let _ = std::fs::remove_dir(self.tensorboard());
         }
-        std::fs::create_dir_all(&self.path).map_err(|e| Error::io("create", &self.path, e))?;
         self.write_config(config).inspect_err(|_| {
-            // Where it holds something else, or cannot be removed, an empty directory does no harm.
-            let _ = std::fs::remove_dir(&self.path);
-        })
+            // Where it holds something else, or cannot be removed, such a directory does no harm.
+            let _ = std::fs::remove_file(self.lock_path()).and_then(|()| std::fs::remove_dir(&self.path));
+        })?;
+        Ok(lock)
     }
 
     pub fn write_config(&self, config: &Config) -> Result<()> {
@@ -150,7 +212,7 @@ impl RunDir {
     pub fn append(&self, event: &Event) -> Result<()> {
         let mut line = serde_json::to_string(event).expect("events are plain data");
         line.push('\n');
-        let mut file = std::fs::OpenOptions::new()
+        let mut file = OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.metrics())

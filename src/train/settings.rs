@@ -1,7 +1,7 @@
 //! A run's settings: from the flag, else the configuration file, else the recipe, else the default.
 
 use super::schedule::Schedule;
-use crate::data::{DatasetName, Need, Opening, Source};
+use crate::data::{DatasetName, LONGEST_SIDE, Need, Opening, Source};
 use crate::error::{Error, Result};
 use crate::kernels::Hyper;
 use crate::method::{InitName, Method, MethodName, inq};
@@ -274,6 +274,16 @@ pub struct Settings {
     pub checkpoint_every: Option<u64>,
 }
 
+/// Checks how many images a batch has.
+pub fn check_batch(batch: usize) -> Result<()> {
+    const MOST: usize = 1 << 20;
+    match batch {
+        0 => Err(Error::setting("--batch-size", batch, "at least 1")),
+        1..=MOST => Ok(()),
+        _ => Err(Error::setting("--batch-size", batch, format!("at most {MOST}"))),
+    }
+}
+
 /// Checks a path that a run's files are to hold.
 fn check_path(flag: &str, path: Option<&Path>) -> Result<()> {
     match path.filter(|path| path.to_str().is_none()) {
@@ -311,11 +321,20 @@ impl Settings {
                 return Err(Error::setting(flag, value, "at least 1"));
             }
         }
-        if self.batch_size > 1 << 20 {
-            return Err(Error::setting("--batch-size", self.batch_size, "at most 1048576"));
+        let others = [
+            ("--max-steps", self.max_steps.unwrap_or(0)),
+            ("--bn-batches", self.bn_batches as u64),
+            ("--seed", self.seed),
+        ];
+        // More cannot be said in TOML.
+        for (flag, value) in at_least_one.into_iter().chain(others) {
+            if i64::try_from(value).is_err() {
+                return Err(Error::setting(flag, value, format!("at most {}", i64::MAX)));
+            }
         }
-        if self.image_size.is_some_and(|side| side > 4096) {
-            return Err(Error::setting("--image-size", self.image_size.unwrap_or(0), "at most 4096"));
+        check_batch(self.batch_size)?;
+        if let Some(side) = self.image_size.filter(|side| *side > LONGEST_SIDE) {
+            return Err(Error::setting("--image-size", side, format!("at most {LONGEST_SIDE}")));
         }
         if !self.batch_size.is_multiple_of(self.accumulate) {
             let problem = format!("{} micro-batches of a batch of {}", self.accumulate, self.batch_size);
@@ -337,9 +356,6 @@ impl Settings {
             if !(value >= 0.0 && value.is_finite()) {
                 return Err(Error::setting(flag, value, "0 or a positive number"));
             }
-        }
-        if i64::try_from(self.seed).is_err() {
-            return Err(Error::setting("--seed", self.seed, format!("at most {}", i64::MAX)));
         }
         Ok(())
     }
@@ -463,9 +479,19 @@ mod tests {
             ("wd = inf", "--wd"),
             ("batch-size = 10\naccumulate = 3", "--accumulate"),
             ("epochs = 0", "--epochs"),
+            ("batch-size = 2000000", "--batch-size"),
         ] {
             let error = parse(toml).resolve().expect_err(toml);
             assert!(error.to_string().contains(flag) && error.exit_code() == 2, "{error}");
+        }
+        // Which a command line can say, and the run's file could not hold.
+        for flags in [
+            Flags { epochs: Some(u64::MAX), ..Flags::default() },
+            Flags { max_steps: Some(1 << 63), ..Flags::default() },
+            Flags { bn_batches: Some(usize::MAX), ..Flags::default() },
+        ] {
+            let error = flags.resolve().expect_err("more than TOML can say");
+            assert!(error.to_string().contains("9223372036854775807") && error.exit_code() == 2, "{error}");
         }
         assert!(toml::from_str::<Flags>("arch = 'resnet21'").is_err());
         assert!(toml::from_str::<Flags>("learning-rate = 1").is_err());

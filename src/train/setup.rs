@@ -155,7 +155,7 @@ impl Setup {
     /// A trainer where the checkpoint of `run` stands, or at step 0 where there is none yet.
     pub fn resume(self, run: RunDir) -> Result<Trainer> {
         let path = run.last();
-        if !path.exists() {
+        if !run.has_checkpoint()? {
             return self.begin(Some(run));
         }
         let (mut tensors, mut progress) = checkpoint::read(&path)?;
@@ -193,6 +193,11 @@ impl Setup {
             let problem =
                 format!("was trained on {} images, and now there are {images}", progress.training_images);
             return Err(Error::checkpoint(path, problem, "Restore the dataset, or name it with --data"));
+        }
+        if progress.step_in_epoch > self.steps_per_epoch() {
+            let (step, all) = (progress.step_in_epoch, self.steps_per_epoch());
+            let problem = format!("stands at step {step} of an epoch of {all}");
+            return Err(Error::checkpoint(path, problem, "Restore the dataset, or the run's own files"));
         }
         progress.training_images = images;
         progress.settings = self.settings.identity();

@@ -29,21 +29,12 @@ impl TensorBoard {
     /// # Errors
     /// [`Error::Io`].
     pub fn open(run: &RunDir, step: u64, epoch: u64) -> Result<TensorBoard> {
-        let directory = run.tensorboard();
-        std::fs::create_dir_all(&directory).map_err(|e| Error::io("create", &directory, e))?;
-        let older = event_files(&directory)?;
-        let path = directory.join(next_name(&older, now() as u64));
-        let file = File::create_new(&path).map_err(|e| Error::io("create", &path, e))?;
-        let mut board = TensorBoard { path, file };
-        board.append(proto::What::FileVersion("brain.Event:2".into()), 0)?;
+        let older = event_files(&run.tensorboard())?;
+        let mut board = TensorBoard::create(run, &older)?;
         let start = proto::SessionLog { status: proto::START };
         let forgotten = step.max(1) as i64;
         board.append(proto::What::SessionLog(start), forgotten)?;
-        let mut known = BTreeSet::new();
-        for path in older {
-            let bytes = std::fs::read(&path).map_err(|e| Error::io("read", &path, e))?;
-            replay(&bytes, &mut known);
-        }
+        let mut known = replayed(&older)?;
         known.retain(|(_, at)| *at < forgotten);
         // A run of which nothing is logged has no metrics.
         let metrics = std::fs::read(run.metrics()).unwrap_or_default();
@@ -52,6 +43,41 @@ impl TensorBoard {
                 board.scalars(&line, |tag, at| !known.contains(&(tag.to_string(), at)))?;
             }
         }
+        Ok(board)
+    }
+
+    /// Writes what the metrics of a run that is finished have and its event files have not, where that is anything: of a run that was
+    /// killed before its last events were written, or that had no event files.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn complete(run: &RunDir) -> Result<()> {
+        let older = event_files(&run.tensorboard())?;
+        let known = replayed(&older)?;
+        let is_new = |tag: &str, at| !known.contains(&(tag.to_string(), at));
+        let metrics = std::fs::read(run.metrics()).unwrap_or_default();
+        let lines = run_dir::lines_until(&metrics, u64::MAX, u64::MAX);
+        let lines: Vec<serde_json::Value> =
+            lines.filter_map(|line| serde_json::from_slice(line).ok()).collect();
+        let missing = |line: &serde_json::Value| {
+            let step = line["step"].as_i64().unwrap_or(0);
+            scalars(line).iter().any(|(tag, _)| is_new(tag, step))
+        };
+        if !lines.iter().any(missing) {
+            return Ok(());
+        }
+        let mut board = TensorBoard::create(run, &older)?;
+        lines.iter().try_for_each(|line| board.scalars(line, is_new))
+    }
+
+    /// A new file behind the `older` ones.
+    fn create(run: &RunDir, older: &[PathBuf]) -> Result<TensorBoard> {
+        let directory = run.tensorboard();
+        std::fs::create_dir_all(&directory).map_err(|e| Error::io("create", &directory, e))?;
+        let path = directory.join(next_name(older, now() as u64));
+        let file = File::create_new(&path).map_err(|e| Error::io("create", &path, e))?;
+        let mut board = TensorBoard { path, file };
+        board.append(proto::What::FileVersion("brain.Event:2".into()), 0)?;
         Ok(board)
     }
 
@@ -86,6 +112,16 @@ impl TensorBoard {
         let record = record(&event.encode_to_vec());
         self.file.write_all(&record).map_err(|e| Error::io("write", &self.path, e))
     }
+}
+
+/// The scalars, by tag and step, that `files` leave.
+fn replayed(files: &[PathBuf]) -> Result<BTreeSet<(String, i64)>> {
+    let mut known = BTreeSet::new();
+    for path in files {
+        let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+        replay(&bytes, &mut known);
+    }
+    Ok(known)
 }
 
 /// Seconds since 1970.

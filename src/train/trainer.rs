@@ -17,7 +17,7 @@ use crate::kernels::{Step, softmax_cross_entropy};
 use crate::model::{Network, state};
 use crate::plan::List;
 use crate::rng::{self, Draws, Stream};
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -57,6 +57,8 @@ pub struct Trainer {
     /// The counters of what changed when they were last read.
     changes_seen: Vec<u32>,
     loader: Option<Loader>,
+    /// Of the step that ended the epoch, by layer and latent.
+    gradient_norms: Vec<BTreeMap<String, f64>>,
     /// What was said of images that cannot be read.
     unreadable: HashSet<String>,
     /// What has not been taken yet; an error is the last.
@@ -106,6 +108,7 @@ impl Trainer {
             progress,
             reads: VecDeque::new(),
             loader: None,
+            gradient_norms: Vec::new(),
             unreadable: HashSet::new(),
             events: VecDeque::new(),
             interrupt: Arc::default(),
@@ -172,6 +175,10 @@ impl Trainer {
             self.feed(&batch, self.progress.step, micro)?;
             self.engine.run(List::Forward)?;
             self.engine.run(if micro == 0 { List::Backward } else { List::BackwardAdd })?;
+        }
+        if self.progress.step_in_epoch == self.work.steps_per_epoch || self.progress.step >= self.last_step()
+        {
+            self.measure_gradients()?;
         }
         self.engine.run(List::Update)?;
         tracing::debug!("step {} is submitted", self.progress.step);

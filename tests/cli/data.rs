@@ -181,9 +181,26 @@ fn damaged_images() {
     assert_eq!(counts(&again).last(), counts(&run).last());
     let refused = shiftnet(&line(&root, &strict, &["--strict"]));
     assert_refused("--strict", &refused, 1, &["3.jpg", "is no image that can be read"]);
-    // Among the test images.
+    // Among the test images, and one that leads nowhere.
     let damaged = root.join("val/ant/1.jpg");
     std::fs::write(&damaged, "text").expect("a small file");
+    #[cfg(unix)]
+    {
+        let both = directory.path().join("both");
+        let link = root.join("train/ant/0.jpg");
+        std::fs::remove_file(&link).expect("an image");
+        std::os::unix::fs::symlink("nowhere.jpg", &link).expect("a new link");
+        let log = stderr(&succeed(&line(&root, &both, &[])));
+        assert!(
+            log.contains("0.jpg: cannot be opened") && log.contains("3 damaged images replaced"),
+            "{log}"
+        );
+        assert_eq!(counts(&both), [3, 3, 3]);
+        let refused = shiftnet(&line(&root, &strict, &["--strict", "--overwrite"]));
+        assert_refused("--strict", &refused, 1, &["0.jpg"]);
+        std::fs::remove_file(&link).expect("a link");
+        std::fs::copy(root.join("train/ant/1.jpg"), &link).expect("a small file");
+    }
     let output = succeed(&["eval", text(&run), "--adapter", "host"]);
     assert!(
         stderr(&output).contains("1.jpg") && stderr(&output).contains("warning: 1 images"),

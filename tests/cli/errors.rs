@@ -201,6 +201,15 @@ fn outputs_replace_no_input() {
     let line = ["bench", "train", "-a", "resnet8", "--json", text(&config)];
     assert_refused("a record", &shiftnet(&line), 2, &of_a_run);
     assert!(files(&run) == before);
+    // Nor of what it will need.
+    std::fs::remove_file(&weights).expect("a checkpoint");
+    let line = ["eval", text(&run), "--predictions", text(&weights)];
+    assert_refused("a checkpoint to be", &shiftnet(&line), 2, &of_a_run);
+    std::fs::write(
+        &weights,
+        &before.iter().find(|(name, _)| name == "best.safetensors").expect("it was there").1,
+    )
+    .expect("a small file");
     // Another name in a run's directory is anybody's.
     let plain = run.join("plain.safetensors");
     succeed(&["export", text(&run), "--format", "safetensors", "--out", text(&plain)]);

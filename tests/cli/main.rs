@@ -102,7 +102,7 @@ fn copy(directory: &Path) -> PathBuf {
     run
 }
 
-/// Name and contents of each file in `directory`, sorted.
+/// Name and contents of each file in `directory`, sorted; but for the lock of a run, which is empty.
 fn files(directory: &Path) -> Vec<(String, Vec<u8>)> {
     let read = |entry: std::io::Result<std::fs::DirEntry>| {
         let path = entry.expect("readable").path();
@@ -110,6 +110,7 @@ fn files(directory: &Path) -> Vec<(String, Vec<u8>)> {
         (name, std::fs::read(&path).expect("a readable file"))
     };
     let mut files: Vec<_> = std::fs::read_dir(directory).expect("a directory").map(read).collect();
+    files.retain(|(name, bytes)| name != ".lock" || !bytes.is_empty());
     files.sort();
     files
 }

@@ -1,6 +1,6 @@
 //! Runs that are interrupted or killed, and go on.
 
-use crate::{command, files, shiftnet, stderr, succeed, temporary, text};
+use crate::{assert_refused, command, files, shiftnet, stderr, stdout, succeed, temporary, text};
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Child, Command};
@@ -71,6 +71,49 @@ fn interrupted() {
     succeed(&["train", "--resume", text(&run), "--quiet"]);
     assert!(read(&run, "last.safetensors") == read(&whole, "last.safetensors"));
     assert_eq!(without_speed(&run), without_speed(&whole));
+}
+
+/// Two processes do not train one run.
+#[test]
+fn a_run_is_trained_once_at_a_time() {
+    let directory = temporary();
+    let run = directory.path().join("run");
+    let mut child = command(&line(&run, &["--epochs", "100000"])).spawn().expect("it starts");
+    wait_until("the first step", || run.join("metrics.jsonl").exists());
+    let busy = ["is being trained by another process"];
+    for more in [&["--resume", text(&run)][..], &["--overwrite", "--out", text(&run)]] {
+        let second = shiftnet(&[&["train"], more].concat());
+        assert_refused(&format!("{more:?}"), &second, 2, &busy);
+    }
+    let asked = stdout(&succeed(&["train", "--resume", text(&run), "--dry-run", "--quiet"]));
+    assert!(asked.contains("would continue"), "{asked}");
+    child.kill().and_then(|()| child.wait()).expect("it ends");
+    // The kernel lets go of what a killed process held.
+    succeed(&["train", "--resume", text(&run), "--quiet", "--epochs", "1"]);
+}
+
+/// A run whose checkpoint has gone does not begin anew over what it has logged.
+#[test]
+fn a_lost_checkpoint_is_missed() {
+    let directory = temporary();
+    let run = directory.path().join("run");
+    succeed(&line(&run, &[]));
+    std::fs::remove_file(run.join("last.safetensors")).expect("a checkpoint");
+    let before = files(&run);
+    let resume = ["train", "--resume", text(&run), "--epochs", "4"];
+    assert_refused(
+        "no last",
+        &shiftnet(&resume),
+        1,
+        &["last.safetensors", "second epoch or later", "--init-from"],
+    );
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("/no/such/volume", run.join("last.safetensors")).expect("a new link");
+        assert_refused("a link", &shiftnet(&resume), 1, &["leads to a file that cannot be found"]);
+        std::fs::remove_file(run.join("last.safetensors")).expect("a link");
+    }
+    assert!(files(&run) == before);
 }
 
 /// Kills at moments spread over the whole run, in start-up, steps, evaluation and writes: what is left resumes,

@@ -202,6 +202,34 @@ fn after_a_resume() {
     assert!(!board.exists(), "the old run's are gone, and the new one was not asked for any");
 }
 
+/// A run that is finished is told of as one that goes on is: what a kill kept from the files, or all of it; and nothing twice.
+#[test]
+fn a_finished_run_is_told_of() {
+    let directory = temporary();
+    let run = directory.path().join("run");
+    let board = run.join("tensorboard");
+    succeed(&small(&run, &["--max-steps", "4", "--quiet"]));
+    let again = ["train", "--resume", text(&run), "--quiet", "--tensorboard"];
+    succeed(&again);
+    assert_complete(&run);
+    let (name, bytes) = files(&board).pop().expect("a file");
+    // Without the last epoch.
+    std::fs::write(board.join(&name), &bytes[..bytes.len() - 3]).expect("a small file");
+    succeed(&["train", "--resume", text(&run), "--quiet"]);
+    assert_eq!(files(&board).len(), 2);
+    succeed(&again);
+    assert_eq!(files(&board).len(), 2, "nothing is missing");
+    // The reader has no use for torn records.
+    let whole = bytes.len() - last_record(&bytes);
+    std::fs::write(board.join(&name), &bytes[..whole]).expect("a small file");
+    assert_complete(&run);
+}
+
+/// How long the last record of a whole file is.
+fn last_record(bytes: &[u8]) -> usize {
+    records(bytes).expect("whole").last().expect("a record").len() + 16
+}
+
 /// What a stop within an epoch has told of that epoch is not shown beside what the whole of it tells.
 #[test]
 fn an_epoch_that_was_cut_short_shows_once() {

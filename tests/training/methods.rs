@@ -70,6 +70,54 @@ fn fixed(tensors: &Tensors) -> f64 {
     values().filter(|fixed| **fixed == 1.0).count() as f64 / values().count() as f64
 }
 
+/// What fixing a share of the weights makes 0 is counted: where steps move nothing, all that is 0 in the end.
+#[test]
+fn zeros_that_inq_fixes_are_counted() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let pretrained = RunDir::new(directory.path());
+    let common = "arch = 'resnet8'; batch-size = 4; limit = 8; limit-val = 4";
+    let first = settings(&format!("{common}; method = 'fp32'; epochs = 1; lr = 0.05"));
+    let setup = Setup::new(first, Target::host()).expect("legal settings");
+    setup
+        .begin(Some(pretrained.clone()))
+        .expect("a small network")
+        .for_each(|event| drop(event.expect("it runs")));
+    let from = pretrained.last().display().to_string();
+    let still = settings(&format!(
+        "{common}; method = 'inq'; epochs = 4; lr = 1e-30; wd = 0.0; init-from = {from:?}"
+    ));
+    for target in targets() {
+        let events = begin(&still, &target).map(|event| event.expect("it runs"));
+        let epochs =
+            events.filter_map(|event| if let Event::Epoch(epoch) = event { epoch.weights } else { None });
+        let (mut counted, mut sparsity) = (0.0, 0.0);
+        for weights in epochs {
+            // Of two steps.
+            counted += 2.0 * weights.zero_change_rate;
+            assert!(
+                weights.sparsity > sparsity && (counted - weights.sparsity).abs() < 1e-9,
+                "{counted}, {weights:?}"
+            );
+            sparsity = weights.sparsity;
+        }
+        assert!(sparsity > 0.1, "{sparsity}");
+    }
+}
+
+/// The norms are of the step's gradients: at the first, from latents all of whose shifts are closed, the inner shift has none.
+#[test]
+fn gradients_are_those_of_the_step() {
+    let first = settings("arch = 'resnet8'; batch-size = 8; limit-val = 4; max-steps = 1; lr = 10.0");
+    for target in targets() {
+        let events = begin(&first, &target).map(|event| event.expect("it runs"));
+        let mut epochs =
+            events.filter_map(|event| if let Event::Epoch(epoch) = event { epoch.weights } else { None });
+        let norms = epochs.next().expect("an epoch").gradient_norms;
+        assert_eq!(norms["weight_t1"], 0.0, "{norms:?}");
+        assert!(norms["weight_t2"] > 0.0 && norms["weight_sign"] > 0.0, "{norms:?}");
+    }
+}
+
 /// Epochs of 2 steps: half of the weights stand still in the first, all in the last, from which alone the best is; a run that
 /// was stopped goes on as if it had not been.
 #[test]

@@ -5,7 +5,7 @@ use shiftnet::Error;
 use shiftnet::engine::Target;
 use shiftnet::model::Network;
 use shiftnet::model::state::{self, Tensors};
-use shiftnet::train::{Event, RunDir, Settings, Setup, Trainer};
+use shiftnet::train::{Event, RunDir, Settings, Setup, Trainer, checkpoint};
 use std::sync::atomic::Ordering;
 
 fn begin(settings: &Settings, target: &Target, run: Option<RunDir>) -> Trainer {
@@ -294,4 +294,22 @@ fn events_come_in_order() {
     let expected =
         "step 1, step 2, epoch 0, checkpoint 2, step 3, step 4, epoch 1, checkpoint 4, end 4 false";
     assert_eq!(events.join(", "), expected);
+}
+
+/// A checkpoint that stands behind the end of its epoch, as one of a dataset that was larger does, is refused.
+#[test]
+fn a_position_past_the_epochs_end_is_refused() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let run = RunDir::new(directory.path());
+    let settings = settings("arch = 'resnet8'; batch-size = 2; limit = 8; limit-val = 1; max-steps = 2");
+    let resume = |settings: &Settings| {
+        Setup::new(settings.clone(), Target::host()).expect("legal settings").resume(run.clone())
+    };
+    resume(&settings).expect("a new run").for_each(|event| drop(event.expect("it runs")));
+    let (tensors, mut progress) = checkpoint::read(&run.last()).expect("whole");
+    progress.step_in_epoch = 5;
+    let forged = checkpoint::encode(&tensors, &progress).expect("it was one");
+    std::fs::write(run.last(), forged).expect("a small file");
+    let refused = resume(&Settings { max_steps: Some(3), ..settings }).err().expect("of 4 steps").to_string();
+    assert!(refused.contains("stands at step 5 of an epoch of 4"), "{refused}");
 }

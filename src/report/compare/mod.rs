@@ -182,8 +182,10 @@ impl Comparison {
             cautions.push(SMOKE.to_string());
         }
         let differs = |setting: &str| self.differences.iter().any(|d| d.setting == setting);
-        let tasks: Vec<&str> =
-            ["dataset", "arch", "limit-val"].into_iter().filter(|setting| differs(setting)).collect();
+        let tasks: Vec<&str> = ["dataset", "data", "image-size", "arch", "limit-val"]
+            .into_iter()
+            .filter(|setting| differs(setting))
+            .collect();
         if !tasks.is_empty() {
             cautions.push(format!(
                 "The runs differ in {}: their accuracies are not of one task.",

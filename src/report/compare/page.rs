@@ -242,7 +242,7 @@ mod tests {
         adapter.name = "<b>".into();
         let config = Config { version: "1".into(), settings, adapter, variants: Default::default() };
         let run = RunDir::new(directory);
-        run.create(&config, false).expect("a new directory");
+        drop(run.create(&config, false).expect("a new directory"));
         let weights =
             if discrete { r#","sign_flip_rate":0.01,"sparsity":0.25,"shift_histogram":[3,1,1]"# } else { "" };
         let line = |(epoch, top1): (usize, &f64)| {

@@ -21,10 +21,45 @@ impl Trainer {
             return Ok(());
         }
         let mut tensors = state::download(self.engine.as_mut(), &self.work.network)?;
+        let before = self.zeros()?;
         state::for_layers(&self.work.network, &mut tensors, |planes| {
             family.begin_epoch(planes, epoch, epochs)
         });
-        state::upload(self.engine.as_mut(), &self.work.network, &tensors)
+        state::upload(self.engine.as_mut(), &self.work.network, &tensors)?;
+        // The kernels count what their steps change.
+        let after = self.zeros()?;
+        let [_, zero_changes, _] = self.progress.counters();
+        for (count, (before, after)) in zero_changes.iter_mut().zip(before.iter().zip(&after)) {
+            *count += before.iter().zip(after).filter(|(before, after)| before != after).count() as u64;
+        }
+        Ok(())
+    }
+
+    /// Which weights of each layer are 0.
+    fn zeros(&mut self) -> Result<Vec<Vec<bool>>> {
+        let layers = &self.work.network.store.family_layers;
+        let zeros = |weights: Vec<f32>| weights.into_iter().map(|weight| weight == 0.0).collect();
+        layers.iter().map(|layer| self.engine.fetch_f32(layer.weight).map(zeros)).collect()
+    }
+
+    /// The norms of each layer's latents' gradients, between the backward pass and the update.
+    pub(super) fn measure_gradients(&mut self) -> Result<()> {
+        let Work { network, .. } = &self.work;
+        let family = network.options.method.family();
+        let mut norms = Vec::new();
+        for layer in &network.store.family_layers {
+            let of_layer = &network.store.tensors[layer.first_latent..][..family.latents().len()];
+            let mut latents = Vec::new();
+            for tensor in of_layer {
+                let parts: Result<Vec<_>> =
+                    tensor.place.iter().map(|&view| self.engine.fetch_f32(view)).collect();
+                latents.push(parts?.concat());
+            }
+            let dw = self.engine.fetch_f32(layer.gradient)?;
+            norms.push(diagnostics::gradient_norms(family.as_ref(), &latents, &dw));
+        }
+        self.gradient_norms = norms;
+        Ok(())
     }
 
     /// Evaluates, appends, and saves best and last; at the end of an epoch, or of the run within one.
@@ -44,7 +79,8 @@ impl Trainer {
         let better = complete
             && state::is_final(&self.work.network, &tensors)
             && self.progress.best.is_none_or(|best| score.top1 > best);
-        let epoch = self.summary(score, better, &tensors)?;
+        let mut epoch = self.summary(score, better, &tensors)?;
+        epoch.corrupt_images += verdicts.unreadable.len() as u64;
         self.emit(Event::Epoch(epoch))?;
         if complete {
             self.progress.epoch += 1;
@@ -130,7 +166,7 @@ impl Trainer {
             let mut planes = of_layer.iter().map(|tensor| tensor.pack(&tensors[&tensor.name].1));
             let sample = Sample {
                 weights: self.engine.fetch_f32(layer.weight)?,
-                dw: self.engine.fetch_f32(layer.gradient)?,
+                gradient_norms: self.gradient_norms.get(i).cloned().unwrap_or_default(),
                 changes: self.progress.counters().map(|counter| counter[i]),
                 latents: planes.by_ref().take(family.latents().len()).collect(),
                 last_flip: planes.next().unwrap_or_default(),
