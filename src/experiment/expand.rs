@@ -382,6 +382,7 @@ mod tests {
             ("[[run]]\nname = 'r'\n[[run]]\nname = 'r'", &["two runs are called `r`"]),
             ("[[run]]\nbits = 3", &["[[run]] 1", "needs a name"]),
             ("[[run]]\nname = '../r'", &["../r", "names a directory"]),
+            ("[[run]]\nname = 'comparison.html'", &["comparison.html", "names a directory"]),
             ("[[run]]\nname = 'r'\ninit-from = 'run:r'", &["circle", "`r`"]),
             (
                 "[[run]]\nname = 'a'\ninit-from = 'run:b'\n[[run]]\nname = 'b'\ninit-from = 'run:a'",

@@ -127,7 +127,9 @@ impl Experiment {
 /// Whether runs can be called so: it names a directory on every system.
 pub(super) fn is_a_name(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    !name.is_empty() && name.len() <= 100 && !name.starts_with('.') && name.chars().all(plain)
+    // The experiment's own files have other endings.
+    let own = [".html", ".json", ".toml"].iter().any(|ending| name.ends_with(ending));
+    !name.is_empty() && name.len() <= 100 && !name.starts_with('.') && !own && name.chars().all(plain)
 }
 
 /// Whether a run has a setting of this name. `data` is no part of an experiment: it is given where it is run.

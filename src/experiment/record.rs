@@ -112,7 +112,12 @@ fn difference(then: &[Run], now: &[Run]) -> Option<String> {
         }
         let [was, is] = [old, new].map(|run| toml::Table::try_from(&run.settings).unwrap_or_default());
         if let Some(key) = was.keys().chain(is.keys()).find(|key| was.get(*key) != is.get(*key)) {
-            let words = |table: &toml::Table| table.get(key).map_or("not set".into(), ToString::to_string);
+            let words = |table: &toml::Table| match table.get(key) {
+                None => "not set".into(),
+                // Settings are f32: their shortest form.
+                Some(toml::Value::Float(number)) => format!("{:?}", *number as f32),
+                Some(value) => value.to_string(),
+            };
             return Some(format!("`{key}` of run `{}` was {}, and is {}", old.name, words(&was), words(&is)));
         }
     }
@@ -173,6 +178,7 @@ mod tests {
                 changed(|now| now.text = now.text.replace("bits = 3", "bits = 4")),
                 "`bits` of run `r` was 3, and is 4",
             ),
+            (changed(|now| now.text += "lr = 0.1\n"), "`lr` of run `r` was 0.4, and is 0.1"),
             (changed(|now| now.text = now.text.replace("'r'", "'q'")), "a run `r`"),
             (changed(|now| now.text += "init-from = 'x.pth'\n"), "`init-from` of run `r`"),
             (

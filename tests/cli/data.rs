@@ -196,8 +196,11 @@ fn damaged_images() {
             "{log}"
         );
         assert_eq!(counts(&both), [3, 3, 3]);
+        let other = root.join("train/bee/3.jpg");
+        std::fs::write(&other, &whole).expect("a small file");
         let refused = shiftnet(&line(&root, &strict, &["--strict", "--overwrite"]));
         assert_refused("--strict", &refused, 1, &["0.jpg"]);
+        std::fs::write(&other, &whole[..whole.len() / 2]).expect("a small file");
         std::fs::remove_file(&link).expect("a link");
         std::fs::copy(root.join("train/ant/1.jpg"), &link).expect("a small file");
     }
