@@ -101,7 +101,7 @@ impl Trained {
 
     /// What is known of the images and classes of `dataset` without its files.
     pub fn input(&self, dataset: DatasetName) -> Option<Input> {
-        dataset.input().or_else(|| self.input.clone().filter(|_| self.dataset == Some(dataset)))
+        self.input.clone().filter(|_| self.dataset == Some(dataset)).or_else(|| dataset.input())
     }
 
     /// The model for what `input` says, without ranges of activations.
