@@ -17,21 +17,27 @@ use std::sync::Arc;
 
 pub use loader::{Batch, Loader, Reading, Variation};
 
-/// Images of one size with labels.
+/// Images of one size with labels: what anybody trains on, by [`Setup::of`](crate::train::Setup::of). Images are read by several
+/// threads at once.
 pub trait Dataset: Send + Sync {
+    /// How many images there are. It does not change.
     fn len(&self) -> usize;
 
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Writes image `index` to `pixels`, planes R, G, B of rows, one byte a value, and returns its label.
+    /// Writes image `index`, below [`Dataset::len`], to all of `pixels`, and returns its label. `pixels` is (3, H, W) bytes, of
+    /// [`Input::image`]'s H and W: the plane of R, then G, then B, each of rows from the top, whatever stood there before. The label is
+    /// a number below that of [`Input::classes`].
     ///
     /// # Errors
-    /// [`Error::Image`] where this image is damaged, and others may be whole; else what is wrong with the dataset.
+    /// [`Error::Image`] where this image is damaged, and others may be whole: the next one takes its place. Any other error ends the
+    /// run.
     fn read(&self, index: usize, pixels: &mut [u8]) -> Result<u32>;
 
-    /// Whether training images are varied here, so that nothing else has to.
+    /// Whether [`Dataset::read_varied`] varies training images. Where it does not, and the settings do not forbid it, the engine
+    /// crops them at random, after 4 pixels of padding, and flips half of them.
     fn varies(&self) -> bool {
         false
     }
@@ -41,7 +47,11 @@ pub trait Dataset: Send + Sync {
         None
     }
 
-    /// As [`Dataset::read`], varied by random numbers where the dataset varies its images.
+    /// As [`Dataset::read`], varied by random numbers where the dataset varies its images: by these alone, so that a run can be
+    /// repeated. Training reads with it wherever images are to be varied.
+    ///
+    /// # Errors
+    /// As [`Dataset::read`].
     fn read_varied(&self, index: usize, _draws: Draws, pixels: &mut [u8]) -> Result<u32> {
         self.read(index, pixels)
     }
@@ -204,6 +214,48 @@ impl Dataset for InMemory {
     fn read(&self, index: usize, pixels: &mut [u8]) -> Result<u32> {
         pixels.copy_from_slice(&self.pixels[index * pixels.len()..][..pixels.len()]);
         Ok(self.labels[index].into())
+    }
+}
+
+/// A dataset whose labels are those of `classes` classes: kernels take any other label for that of no image.
+pub(crate) struct Labelled {
+    pub dataset: Arc<dyn Dataset>,
+    pub classes: usize,
+}
+
+impl Labelled {
+    fn checked(&self, index: usize, label: u32) -> Result<u32> {
+        match (label as usize) < self.classes {
+            true => Ok(label),
+            false => {
+                let problem =
+                    format!("image {index} has label {label}, but there are {} classes", self.classes);
+                let remedy = "Number the classes from 0, and name each of them in the dataset's Input";
+                Err(Error::data("the dataset", problem, remedy))
+            }
+        }
+    }
+}
+
+impl Dataset for Labelled {
+    fn len(&self) -> usize {
+        self.dataset.len()
+    }
+
+    fn read(&self, index: usize, pixels: &mut [u8]) -> Result<u32> {
+        self.checked(index, self.dataset.read(index, pixels)?)
+    }
+
+    fn varies(&self) -> bool {
+        self.dataset.varies()
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        self.dataset.label(index)
+    }
+
+    fn read_varied(&self, index: usize, draws: Draws, pixels: &mut [u8]) -> Result<u32> {
+        self.checked(index, self.dataset.read_varied(index, draws, pixels)?)
     }
 }
 

@@ -22,7 +22,7 @@ pub fn load(inference: &Inference, target: &Target) -> Result<Box<dyn Engine>> {
 pub struct Session {
     pub inference: Inference,
     pub engine: Box<dyn Engine>,
-    classes: usize,
+    pub(crate) classes: usize,
     pub(crate) image_bytes: usize,
 }
 

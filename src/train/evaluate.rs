@@ -1,6 +1,6 @@
 //! Evaluation: every test image once, with running statistics.
 
-use crate::data::{Dataset, Loader, Reading, Source};
+use crate::data::{Dataset, Labelled, Loader, Reading, Source};
 use crate::deploy::Session;
 use crate::engine::{Engine, Read, Target};
 use crate::error::Result;
@@ -55,6 +55,7 @@ pub fn verdicts(
 ) -> Result<Verdicts> {
     let [h, w] = network.graph.image();
     let reading = Reading { strict, ..Reading::plain(3 * h * w) };
+    let dataset = Arc::new(Labelled { dataset, classes: network.graph.classes() });
     verdicts_of(engine, Feed { io: &network.io, batch: network.options.micro_batch, reading }, dataset)
 }
 
@@ -65,6 +66,7 @@ pub fn verdicts_of_session(
     strict: bool,
 ) -> Result<Verdicts> {
     let reading = Reading { strict, ..Reading::plain(session.image_bytes) };
+    let dataset = Arc::new(Labelled { dataset, classes: session.classes });
     let Session { engine, inference, .. } = session;
     verdicts_of(engine.as_mut(), Feed { io: &inference.io, batch: inference.options.batch, reading }, dataset)
 }
@@ -77,7 +79,7 @@ struct Feed<'a> {
     reading: Reading,
 }
 
-fn verdicts_of(engine: &mut dyn Engine, feed: Feed, dataset: Arc<dyn Dataset>) -> Result<Verdicts> {
+fn verdicts_of(engine: &mut dyn Engine, feed: Feed, dataset: Arc<Labelled>) -> Result<Verdicts> {
     let Feed { io, batch: n, reading } = feed;
     let order: Vec<u32> = (0..dataset.len() as u32).collect();
     let batches = order.len().div_ceil(n);

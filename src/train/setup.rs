@@ -5,7 +5,7 @@ use super::events::Event;
 use super::run_dir::{self, Config, RunDir};
 use super::settings::{Augment, Settings};
 use super::trainer::{Trainer, Work};
-use crate::data::{self, Dataset, DatasetName, Need, Source};
+use crate::data::{self, Dataset, DatasetName, Labelled, Need, Source};
 use crate::engine::profiled::{Profiled, Recorder};
 use crate::engine::{Target, autotune};
 use crate::error::{Error, Result};
@@ -305,7 +305,7 @@ impl Setup {
             augment: self.settings.augment == Augment::Standard && !self.train.varies(),
             settings: self.settings,
             image_bytes: self.source.input.image_bytes(),
-            train: self.train,
+            train: Arc::new(Labelled { dataset: self.train, classes: self.network.graph.classes() }),
             test: self.test,
             network: self.network,
             steps_per_epoch,
@@ -360,6 +360,26 @@ mod tests {
             let input = trained.input(name).expect("it was trained on them");
             assert_eq!(input, own(name).input, "{name}");
             trained.fold(input).expect("its own images");
+        }
+    }
+
+    /// A label that no class has, in training and in the evaluation behind it.
+    #[test]
+    fn a_label_of_no_class_ends_the_run() {
+        let flags: Flags =
+            toml::from_str("arch = 'resnet8'\nbatch-size = 8\nepochs = 1").expect("valid TOML");
+        for part in [0, 1] {
+            let mut setup =
+                Setup::of(flags.clone().resolve().expect("legal"), own(DatasetName::Cifar10), Target::host())
+                    .expect("planned");
+            let pixels = vec![7; 8 * setup.source.input.image_bytes()];
+            let wrong = Arc::new(data::InMemory { pixels, labels: vec![0, 1, 0, 1, 0, 2, 0, 1] });
+            *[&mut setup.train, &mut setup.test][part] = wrong;
+            let refused = setup.begin(None).expect("a small network").find_map(Result::err).expect("label 2");
+            assert!(
+                refused.to_string().contains("image 5 has label 2, but there are 2 classes"),
+                "{refused}"
+            );
         }
     }
 
