@@ -341,6 +341,10 @@ fn what_integers_cannot_do_is_said() {
         let message = compile(&five, arith);
         assert!(message.contains("layer1.0.conv1") && message.contains("i8"), "{message}");
     }
+    for bits in [0, 1, 7, 32] {
+        let message = compile(&five, Arith::Shift { bits });
+        assert!(message.contains(&format!("is {bits}, but must be 8 or 16")), "{message}");
+    }
     let plain = Case::new("resnet8", Shortcut::B, S3, 3, [32, 32]).fold();
     let message = compile(&plain, Arith::Dp4a);
     assert!(message.contains("calibrate"), "{message}");
