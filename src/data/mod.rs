@@ -118,6 +118,7 @@ impl std::fmt::Display for DatasetName {
 /// What a network is fed: images of one size, how their bytes are normalized, and what it tells apart.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Input {
+    /// The names of the classes; a label is a place in this list.
     pub classes: Vec<String>,
     /// Height and width of an image.
     pub image: [usize; 2],
@@ -136,7 +137,9 @@ impl Input {
 /// Which images of a dataset a command needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
+    /// Both.
     TrainAndTest,
+    /// Those that networks are evaluated on alone.
     Test,
 }
 
@@ -145,6 +148,7 @@ pub enum Need {
 pub struct Opening<'a> {
     /// Where the dataset's files are.
     pub data: Option<&'a Path>,
+    /// Which images.
     pub need: Need,
     /// The synthetic images'.
     pub seed: u64,
@@ -163,10 +167,13 @@ impl Default for Opening<'_> {
 /// A dataset's parts and what is known of it.
 #[derive(Clone)]
 pub struct Source {
+    /// What checkpoints call it: of images of your own the nearest, such as [`DatasetName::ImageFolder`].
     pub name: DatasetName,
+    /// What its networks are fed.
     pub input: Input,
     /// Empty where only the test images were asked for.
     pub train: Arc<dyn Dataset>,
+    /// What networks are evaluated on.
     pub test: Arc<dyn Dataset>,
     /// What a user should know of the files, such as fewer images than usual.
     pub notes: Vec<String>,
@@ -203,6 +210,7 @@ impl Source {
 pub struct InMemory {
     /// Bytes of all images, one after the other.
     pub pixels: Vec<u8>,
+    /// One an image.
     pub labels: Vec<u8>,
 }
 
@@ -259,7 +267,7 @@ impl Dataset for Labelled {
     }
 }
 
-/// The first images of a dataset.
+/// The first `len` images of a dataset, or all where it has no more.
 pub struct First {
     pub dataset: Arc<dyn Dataset>,
     pub len: usize,
@@ -267,7 +275,7 @@ pub struct First {
 
 impl Dataset for First {
     fn len(&self) -> usize {
-        self.len
+        self.len.min(self.dataset.len())
     }
 
     fn read(&self, index: usize, pixels: &mut [u8]) -> Result<u32> {
@@ -305,4 +313,16 @@ pub fn left_out(dataset: &dyn Dataset, part: &dyn Dataset, kind: &str, classes: 
     let labels: Option<HashSet<u32>> = (0..len).map(|index| part.label(index)).collect();
     let found = labels?.len();
     (found < classes).then(|| format!("the first {len} {kind} images are of {found} of {classes} classes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_no_more_first_images_than_images() {
+        let dataset: Arc<dyn Dataset> = Arc::new(InMemory { pixels: vec![1, 2, 3], labels: vec![0, 1, 2] });
+        let len = |len| First { dataset: dataset.clone(), len }.len();
+        assert_eq!([len(0), len(2), len(3), len(4)], [0, 2, 3, 3]);
+    }
 }
