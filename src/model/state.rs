@@ -64,6 +64,33 @@ pub fn download(engine: &mut dyn Engine, network: &Network) -> Result<Tensors> {
     Ok(tensors)
 }
 
+/// Reads the gradients of the mean loss that the last [`List::Backward`], and what [`List::BackwardAdd`] added to it, have left: of
+/// each learned tensor by its name, and of the family's layers dL/dw of the discrete weights as `NAME.weight`. Weight decay and the
+/// regularizer are not in them: the update adds those.
+///
+/// # Errors
+/// [`Error::Usage`] for a network that was compiled without training; as [`Engine::read`].
+pub fn gradients(engine: &mut dyn Engine, network: &Network) -> Result<Tensors> {
+    if !network.options.train {
+        let problem = "a network that was compiled without training has no gradients: set Options::train";
+        return Err(Error::Usage(problem.into()));
+    }
+    let store = &network.store;
+    let mut fetched = Fetched { engine, network, buffers: HashMap::new() };
+    let mut gradients = Tensors::new();
+    for tensor in &store.tensors {
+        if let Some(&[_, gradient]) = store.learned.get(&tensor.name) {
+            gradients.insert(tensor.name.clone(), fetched.gather(tensor, &[gradient])?);
+        }
+    }
+    for layer in &store.family_layers {
+        // Latents have the shape of the weight.
+        let gradient = fetched.gather(&store.tensors[layer.first_latent], &[layer.gradient])?;
+        gradients.insert(format!("{}.weight", layer.name), gradient);
+    }
+    Ok(gradients)
+}
+
 /// That `tensors` have those of the network, with their shapes, and with as many values as these say. Momenta may be absent.
 fn check(network: &Network, tensors: &Tensors) -> Result<()> {
     let mut wanted = manifest(&network.store);
@@ -289,5 +316,8 @@ mod tests {
             let refused = upload(engine.as_mut(), &network, &broken).expect_err(name).to_string();
             assert!(refused.contains(name), "{refused}");
         }
+        let evaluation = Network::compile(graph, Options { train: false, ..options }).expect("legal");
+        let refused = gradients(engine.as_mut(), &evaluation).expect_err("no gradients");
+        assert!(refused.to_string().contains("without training"), "{refused}");
     }
 }
