@@ -18,6 +18,7 @@ const MOST_UNREADABLE: usize = 100;
 /// How images are read.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading {
+    /// 3 H W.
     pub image_bytes: usize,
     /// Whether datasets that vary their images do so, and by which random numbers.
     pub vary: Option<Variation>,
@@ -28,7 +29,9 @@ pub struct Reading {
 /// With an image's number, the key of its random numbers.
 #[derive(Clone, Copy, Debug)]
 pub struct Variation {
+    /// The run's.
     pub seed: u64,
+    /// From 0.
     pub epoch: u32,
 }
 
@@ -82,7 +85,9 @@ impl Reading {
 /// Images of a batch, one after the other, and their labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
+    /// (N, 3, H, W) bytes.
     pub images: Vec<u8>,
+    /// (N): the numbers of their classes.
     pub labels: Vec<u32>,
     /// Images that could not be read, so that others stand in their places: what is wrong with each.
     pub unreadable: Vec<String>,

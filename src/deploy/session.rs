@@ -20,7 +20,9 @@ pub fn load(inference: &Inference, target: &Target) -> Result<Box<dyn Engine>> {
 
 /// A model, ready to run.
 pub struct Session {
+    /// What runs.
     pub inference: Inference,
+    /// With the model's weights.
     pub engine: Box<dyn Engine>,
     pub(crate) classes: usize,
     pub(crate) image_bytes: usize,

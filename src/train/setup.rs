@@ -20,11 +20,16 @@ use std::sync::Arc;
 
 /// A run that is planned, but has no memory yet.
 pub struct Setup {
+    /// What the run's configuration and checkpoints will hold.
     pub settings: Settings,
+    /// The whole dataset.
     pub source: Source,
+    /// The part of its images that is trained on, and the part that is evaluated.
     pub train: Arc<dyn Dataset>,
     pub test: Arc<dyn Dataset>,
+    /// For the target, with training.
     pub network: Network,
+    /// Where it will run.
     pub target: Target,
     /// What there is to say about how variants were chosen.
     pub notes: Vec<String>,
@@ -199,7 +204,27 @@ impl Setup {
         Ok(trainer)
     }
 
-    /// A trainer where the checkpoint of `run` stands, or at step 0 where there is none yet.
+    /// A trainer where the checkpoint of `run` stands, or at step 0 where there is none yet. To go on to the bit, the setup has to be
+    /// that of the run's [`RunDir::config`]: of its settings (or of [`Settings::extended`]), for the adapter that it names
+    /// ([`Target::again`]), with its variants as [`Target::with_choices`].
+    ///
+    /// ```no_run
+    /// use shiftnet::engine::Target;
+    /// use shiftnet::kernels::choose::Choices;
+    /// use shiftnet::train::{RunDir, Setup};
+    ///
+    /// let run = RunDir::new("runs/first");
+    /// let config = run.config()?;
+    /// let choices = Choices { known: config.variants, ..Choices::default() };
+    /// let target = Target::again(&config.adapter)?.with_choices(choices);
+    /// for event in Setup::new(config.settings, target)?.resume(run)? {
+    ///     event?;
+    /// }
+    /// # Ok::<(), shiftnet::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] where the checkpoint is damaged, or of another run, network or dataset; those of [`Setup::begin`].
     pub fn resume(self, run: RunDir) -> Result<Trainer> {
         let path = run.last();
         if !path.exists() {
