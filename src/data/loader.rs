@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
 
 /// Batches that are read ahead.
 const AHEAD: usize = 2;
@@ -17,6 +18,7 @@ const MOST_UNREADABLE: usize = 100;
 /// How images are read.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading {
+    /// 3 H W.
     pub image_bytes: usize,
     /// Whether datasets that vary their images do so, and by which random numbers.
     pub vary: Option<Variation>,
@@ -27,7 +29,9 @@ pub struct Reading {
 /// With an image's number, the key of its random numbers.
 #[derive(Clone, Copy, Debug)]
 pub struct Variation {
+    /// The run's.
     pub seed: u64,
+    /// From 0.
     pub epoch: u32,
 }
 
@@ -81,7 +85,9 @@ impl Reading {
 /// Images of a batch, one after the other, and their labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
+    /// (N, 3, H, W) bytes.
     pub images: Vec<u8>,
+    /// (N): the numbers of their classes.
     pub labels: Vec<u32>,
     /// Images that could not be read, so that others stand in their places: what is wrong with each.
     pub unreadable: Vec<String>,
@@ -98,6 +104,9 @@ impl Batch {
 
     /// [`Batch::read`] with the threads that call it.
     fn gather(dataset: &dyn Dataset, indices: &[u32], reading: Reading) -> Result<Batch> {
+        if reading.image_bytes == 0 {
+            return Err(Error::setting("the size of an image", "0 bytes", "at least 1"));
+        }
         let mut images = vec![0; indices.len() * reading.image_bytes];
         let read = |(pixels, &index): (&mut [u8], &u32)| {
             let mut unreadable = Vec::new();
@@ -134,13 +143,23 @@ pub fn threads() -> usize {
 }
 
 /// The batches of an epoch, in order. The thread ends when the loader is dropped.
-pub struct Loader(Receiver<Result<Batch>>);
+pub struct Loader {
+    batches: Receiver<Result<Batch>>,
+    /// What reads them, until it was found to have ended.
+    thread: Option<JoinHandle<()>>,
+}
 
 impl Loader {
-    /// Reads the images of `order` in batches of `batch`, the last one perhaps smaller.
+    /// Reads the images of `order` in batches of `batch`, the last one perhaps smaller. A batch of no images is an error where the
+    /// first one is asked for.
     pub fn new(dataset: Arc<dyn Dataset>, order: Vec<u32>, batch: usize, reading: Reading) -> Loader {
-        let (sender, receiver) = sync_channel(AHEAD);
-        std::thread::spawn(move || {
+        let (sender, batches) = sync_channel(AHEAD);
+        let thread = std::thread::spawn(move || {
+            if batch == 0 {
+                // Nobody may have asked.
+                let _ = sender.send(Err(Error::setting("a batch of the loader", 0, "at least 1 image")));
+                return;
+            }
             for indices in order.chunks(batch) {
                 // An error here means that nobody waits for batches any more.
                 if sender.send(Batch::read(dataset.as_ref(), indices, reading)).is_err() {
@@ -148,15 +167,33 @@ impl Loader {
                 }
             }
         });
-        Loader(receiver)
+        Loader { batches, thread: Some(thread) }
     }
 
     /// The next batch, or `None` after the last.
+    ///
+    /// # Errors
+    /// The first of the dataset's, in the images' order.
+    ///
+    /// # Panics
+    /// With what the dataset panicked with.
     pub fn next_batch(&mut self) -> Option<Result<Batch>> {
-        self.0.recv().ok()
+        let batch = self.batches.recv().ok();
+        if batch.is_none()
+            && let Some(Err(panic)) = self.thread.take().map(JoinHandle::join)
+        {
+            std::panic::resume_unwind(panic);
+        }
+        batch
     }
 
     /// The next batch of an order that is known to have one.
+    ///
+    /// # Errors
+    /// As [`Loader::next_batch`]; [`Error::Usage`] where there is none.
+    ///
+    /// # Panics
+    /// As [`Loader::next_batch`].
     pub fn expect_batch(&mut self) -> Result<Batch> {
         self.next_batch().unwrap_or_else(|| Err(Error::Usage("the dataset ended before its epoch".into())))
     }
@@ -253,6 +290,38 @@ mod tests {
         fn read(&self, _: usize, _: &mut [u8]) -> Result<u32> {
             Err(Error::Image { path: "x.jpg".into(), problem: "is grey".into(), remedy: "Look".into() })
         }
+    }
+
+    /// One image that nobody foresaw.
+    struct Unforeseen;
+
+    impl Dataset for Unforeseen {
+        fn len(&self) -> usize {
+            6
+        }
+
+        fn read(&self, index: usize, _: &mut [u8]) -> Result<u32> {
+            assert_ne!(index, 3, "nobody foresaw image 3");
+            Ok(0)
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "nobody foresaw image 3")]
+    fn a_panic_of_the_dataset_is_the_callers() {
+        let mut loader = Loader::new(Arc::new(Unforeseen), (0..6).collect(), 2, Reading::plain(1));
+        loader.expect_batch().expect("images 0 and 1");
+        let _ = loader.expect_batch();
+    }
+
+    #[test]
+    fn batches_of_nothing_are_refused() {
+        let mut of_none = Loader::new(Arc::new(Drawn), vec![0, 1], 0, Reading::plain(1));
+        let error = of_none.next_batch().and_then(Result::err).expect("no batch has no image").to_string();
+        assert!(error.contains("a batch of the loader is 0"), "{error}");
+        let mut of_nothing = Loader::new(Arc::new(Drawn), vec![0, 1], 2, Reading::plain(0));
+        let error = of_nothing.next_batch().and_then(Result::err).expect("no image has no bytes").to_string();
+        assert!(error.contains("0 bytes"), "{error}");
     }
 
     #[test]

@@ -17,21 +17,27 @@ use std::sync::Arc;
 
 pub use loader::{Batch, Loader, Reading, Variation};
 
-/// Images of one size with labels.
+/// Images of one size with labels: what anybody trains on, by [`Setup::of`](crate::train::Setup::of). Images are read by several
+/// threads at once.
 pub trait Dataset: Send + Sync {
+    /// How many images there are. It does not change.
     fn len(&self) -> usize;
 
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Writes image `index` to `pixels`, planes R, G, B of rows, one byte a value, and returns its label.
+    /// Writes image `index`, below [`Dataset::len`], to all of `pixels`, and returns its label. `pixels` is (3, H, W) bytes, of
+    /// [`Input::image`]'s H and W: the plane of R, then G, then B, each of rows from the top, whatever stood there before. The label is
+    /// a number below that of [`Input::classes`].
     ///
     /// # Errors
-    /// [`Error::Image`] where this image is damaged, and others may be whole; else what is wrong with the dataset.
+    /// [`Error::Image`] where this image is damaged, and others may be whole: the next one takes its place. Any other error ends the
+    /// run.
     fn read(&self, index: usize, pixels: &mut [u8]) -> Result<u32>;
 
-    /// Whether training images are varied here, so that nothing else has to.
+    /// Whether [`Dataset::read_varied`] varies training images. Where it does not, and the settings do not forbid it, the engine
+    /// crops them at random, after 4 pixels of padding, and flips half of them.
     fn varies(&self) -> bool {
         false
     }
@@ -41,7 +47,11 @@ pub trait Dataset: Send + Sync {
         None
     }
 
-    /// As [`Dataset::read`], varied by random numbers where the dataset varies its images.
+    /// As [`Dataset::read`], varied by random numbers where the dataset varies its images: by these alone, so that a run can be
+    /// repeated. Training reads with it wherever images are to be varied.
+    ///
+    /// # Errors
+    /// As [`Dataset::read`].
     fn read_varied(&self, index: usize, _draws: Draws, pixels: &mut [u8]) -> Result<u32> {
         self.read(index, pixels)
     }
@@ -111,6 +121,7 @@ impl std::fmt::Display for DatasetName {
 /// What a network is fed: images of one size, how their bytes are normalized, and what it tells apart.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Input {
+    /// The names of the classes; a label is a place in this list.
     pub classes: Vec<String>,
     /// Height and width of an image.
     pub image: [usize; 2],
@@ -129,7 +140,9 @@ impl Input {
 /// Which images of a dataset a command needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
+    /// Both.
     TrainAndTest,
+    /// Those that networks are evaluated on alone.
     Test,
 }
 
@@ -138,6 +151,7 @@ pub enum Need {
 pub struct Opening<'a> {
     /// Where the dataset's files are.
     pub data: Option<&'a Path>,
+    /// Which images.
     pub need: Need,
     /// The synthetic images'.
     pub seed: u64,
@@ -156,10 +170,13 @@ impl Default for Opening<'_> {
 /// A dataset's parts and what is known of it.
 #[derive(Clone)]
 pub struct Source {
+    /// What checkpoints call it: of images of your own the nearest, such as [`DatasetName::ImageFolder`].
     pub name: DatasetName,
+    /// What its networks are fed.
     pub input: Input,
     /// Empty where only the test images were asked for.
     pub train: Arc<dyn Dataset>,
+    /// What networks are evaluated on.
     pub test: Arc<dyn Dataset>,
     /// What a user should know of the files, such as fewer images than usual.
     pub notes: Vec<String>,
@@ -196,6 +213,7 @@ impl Source {
 pub struct InMemory {
     /// Bytes of all images, one after the other.
     pub pixels: Vec<u8>,
+    /// One an image.
     pub labels: Vec<u8>,
 }
 
@@ -210,7 +228,49 @@ impl Dataset for InMemory {
     }
 }
 
-/// The first images of a dataset.
+/// A dataset whose labels are those of `classes` classes: kernels take any other label for that of no image.
+pub(crate) struct Labelled {
+    pub dataset: Arc<dyn Dataset>,
+    pub classes: usize,
+}
+
+impl Labelled {
+    fn checked(&self, index: usize, label: u32) -> Result<u32> {
+        match (label as usize) < self.classes {
+            true => Ok(label),
+            false => {
+                let problem =
+                    format!("image {index} has label {label}, but there are {} classes", self.classes);
+                let remedy = "Number the classes from 0, and name each of them in the dataset's Input";
+                Err(Error::data("the dataset", problem, remedy))
+            }
+        }
+    }
+}
+
+impl Dataset for Labelled {
+    fn len(&self) -> usize {
+        self.dataset.len()
+    }
+
+    fn read(&self, index: usize, pixels: &mut [u8]) -> Result<u32> {
+        self.checked(index, self.dataset.read(index, pixels)?)
+    }
+
+    fn varies(&self) -> bool {
+        self.dataset.varies()
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        self.dataset.label(index)
+    }
+
+    fn read_varied(&self, index: usize, draws: Draws, pixels: &mut [u8]) -> Result<u32> {
+        self.checked(index, self.dataset.read_varied(index, draws, pixels)?)
+    }
+}
+
+/// The first `len` images of a dataset, or all where it has no more.
 pub struct First {
     pub dataset: Arc<dyn Dataset>,
     pub len: usize,
@@ -218,7 +278,7 @@ pub struct First {
 
 impl Dataset for First {
     fn len(&self) -> usize {
-        self.len
+        self.len.min(self.dataset.len())
     }
 
     fn read(&self, index: usize, pixels: &mut [u8]) -> Result<u32> {
@@ -256,4 +316,16 @@ pub fn left_out(dataset: &dyn Dataset, part: &dyn Dataset, kind: &str, classes: 
     let labels: Option<HashSet<u32>> = (0..len).map(|index| part.label(index)).collect();
     let found = labels?.len();
     (found < classes).then(|| format!("the first {len} {kind} images are of {found} of {classes} classes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_no_more_first_images_than_images() {
+        let dataset: Arc<dyn Dataset> = Arc::new(InMemory { pixels: vec![1, 2, 3], labels: vec![0, 1, 2] });
+        let len = |len| First { dataset: dataset.clone(), len }.len();
+        assert_eq!([len(0), len(2), len(3), len(4)], [0, 2, 3, 3]);
+    }
 }

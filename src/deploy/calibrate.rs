@@ -5,7 +5,7 @@ use super::compile::{Arith, Inference, Options};
 use super::session;
 use crate::data::{Batch, Dataset, Reading};
 use crate::engine::Target;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::List;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,6 +31,7 @@ impl Default for Magnitudes {
 }
 
 impl Magnitudes {
+    /// Adds `values`, of which those count that are finite and not 0.
     pub fn add(&mut self, values: &[f32]) {
         for value in values.iter().filter(|v| **v != 0.0 && v.is_finite()) {
             let magnitude = f64::from(value.abs());
@@ -63,10 +64,17 @@ impl Magnitudes {
 /// Measures the exponents of `model` on the first [`IMAGES`] of `dataset`, in its f32 arithmetic on `target`.
 ///
 /// # Errors
-/// What the engine and the dataset report.
+/// [`Error::Data`] where it has no images; what the engine and the dataset report.
 pub fn calibrate(model: &mut Model, dataset: Arc<dyn Dataset>, target: &Target) -> Result<()> {
+    if dataset.is_empty() {
+        return Err(Error::data(
+            "the dataset",
+            "has no images to calibrate on",
+            "Give some of those that were trained on",
+        ));
+    }
     let options = Options {
-        batch: BATCH.min(dataset.len().max(1)),
+        batch: BATCH.min(dataset.len()),
         arith: Arith::Float,
         unpacked: false,
         capabilities: target.capabilities(),

@@ -20,7 +20,7 @@ pub enum Arith {
     /// f32 activations; discrete weights are decoded to f32.
     #[default]
     Float,
-    /// Integers of 8 or 16 bits, by shifts and flips of sign.
+    /// Integers of `bits`, 8 or 16, by shifts and flips of sign.
     Shift { bits: u32 },
     /// Integers of 8 bits, by dot products of 4 bytes.
     Dp4a,
@@ -41,8 +41,11 @@ impl Arith {
     /// Whether `model` can be computed like this at all.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a full-precision network by integers.
+    /// [`Error::Usage`] for a full-precision network by integers, [`Error::Setting`] for integers of neither 8 nor 16 bits.
     pub fn check(self, model: &Model) -> Result<()> {
+        if let Some(bits) = self.bits().filter(|bits| ![8, 16].contains(bits)) {
+            return Err(Error::setting("the bits of activations", bits, "8 or 16"));
+        }
         match self.bits().is_some() && !model.method.is_discrete() {
             true => {
                 Err(Error::Usage("a full-precision network computes with f32 only: use --arith float".into()))
@@ -70,6 +73,7 @@ fn check_batch(graph: &Graph, batch: usize) -> Result<()> {
 pub struct Options {
     /// Images of a batch: what the buffers hold.
     pub batch: usize,
+    /// What convolutions of the weight family compute with; the others are f32.
     pub arith: Arith,
     /// Keep discrete weights as f32 where they could be codes.
     pub unpacked: bool,
@@ -80,8 +84,11 @@ pub struct Options {
 /// A model with its plan, whose only list is [`List::Evaluate`].
 #[derive(Clone, Debug)]
 pub struct Inference {
+    /// What engines execute.
     pub plan: Arc<Plan>,
+    /// What it was compiled for.
     pub options: Options,
+    /// What the host writes and reads.
     pub io: Io,
     /// (batch, classes).
     pub logits: View,

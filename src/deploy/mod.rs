@@ -23,6 +23,7 @@ pub use session::Session;
 pub struct Conv {
     /// (K, C, R, S), as PyTorch orders it.
     pub weight: Vec<f32>,
+    /// K, C, R, S.
     pub shape: [usize; 4],
     /// (K) each.
     pub scale: Vec<f32>,
@@ -48,9 +49,12 @@ impl Conv {
 /// A trained network that only infers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
+    /// The network.
     pub arch: Arch,
     pub shortcut: Shortcut,
+    /// What the weights of its residual blocks are of.
     pub method: Method,
+    /// What it is fed, and the classes that it tells apart.
     pub input: Input,
     /// By name, as `layer1.0.conv1`.
     pub convs: BTreeMap<String, Conv>,

@@ -20,9 +20,11 @@ pub fn load(inference: &Inference, target: &Target) -> Result<Box<dyn Engine>> {
 
 /// A model, ready to run.
 pub struct Session {
+    /// What runs.
     pub inference: Inference,
+    /// With the model's weights.
     pub engine: Box<dyn Engine>,
-    classes: usize,
+    pub(crate) classes: usize,
     pub(crate) image_bytes: usize,
 }
 

@@ -1,6 +1,6 @@
 //! The GPU engine: replays a plan's dispatches through wgpu.
 
-use super::{Engine, Read, Span};
+use super::{Engine, Read, Span, check};
 use crate::error::{Error, Result};
 use crate::gpu::kernel::{Pipelines, Shaders, uniform_bytes};
 use crate::gpu::profile::Timer;
@@ -39,6 +39,9 @@ pub struct GpuEngine {
 
 impl GpuEngine {
     /// Allocates the plan's buffers, compiles its kernels and binds its dispatches.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`]: where there is no room, or a shader does not compile.
     pub fn new(device: Device, plan: Arc<Plan>, shaders: Shaders) -> Result<Self> {
         let slots = lifetimes::assign(&plan);
         let memory: Vec<wgpu::Buffer> =
@@ -211,6 +214,7 @@ impl Engine for GpuEngine {
     }
 
     fn write(&mut self, view: View, data: &[u8]) -> Result<()> {
+        check::write(&self.plan, view, data.len())?;
         let buffer = &self.memory[self.slots.of_buffer[view.buffer.0]];
         let offset = view.offset as u64 * 4;
         self.device.queue.write_buffer(buffer, offset, data);
@@ -218,6 +222,7 @@ impl Engine for GpuEngine {
     }
 
     fn run_part(&mut self, list: List, range: Range<usize>) -> Result<()> {
+        check::part(&self.plan, list, &range)?;
         let mut next = range.start;
         while next < range.end {
             let mut encoder = self.encoder();
@@ -240,6 +245,7 @@ impl Engine for GpuEngine {
     }
 
     fn read(&mut self, view: View) -> Result<Read> {
+        check::view(&self.plan, view)?;
         let buffer = self.memory[self.slots.of_buffer[view.buffer.0]].clone();
         let encoder = self.encoder();
         self.download(encoder, &buffer, view.offset as u64 * 4, view.len as u64 * 4)
@@ -255,6 +261,7 @@ impl Engine for GpuEngine {
     }
 
     fn profile_part(&mut self, list: List, range: Range<usize>) -> Result<Option<Vec<Span>>> {
+        check::part(&self.plan, list, &range)?;
         let mut ticks: Vec<u64> = Vec::with_capacity(2 * range.len());
         let mut next = range.start;
         while next < range.end {

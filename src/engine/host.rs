@@ -1,6 +1,6 @@
 //! The host engine: runs the kernels' CPU forms.
 
-use super::{Engine, Read, Span};
+use super::{Engine, Read, Span, check};
 use crate::error::{Error, Result};
 use crate::gpu::AdapterInfo;
 use crate::kernels;
@@ -115,18 +115,21 @@ impl Engine for HostEngine {
     }
 
     fn write(&mut self, view: View, data: &[u8]) -> Result<()> {
+        check::write(&self.plan, view, data.len())?;
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(self.slice(view));
         bytes[..data.len()].copy_from_slice(data);
         Ok(())
     }
 
     fn run_part(&mut self, list: List, range: Range<usize>) -> Result<()> {
+        check::part(&self.plan, list, &range)?;
         let plan = self.plan.clone();
         among_workers(|| plan.list(list)[range].iter().for_each(|dispatch| self.dispatch(dispatch)));
         Ok(())
     }
 
     fn read(&mut self, view: View) -> Result<Read> {
+        check::view(&self.plan, view)?;
         let (sender, read) = Read::new();
         // The receiver is alive: it is returned below.
         let _ = sender.send(Ok(bytemuck::cast_slice(self.slice(view)).to_vec()));
@@ -138,6 +141,7 @@ impl Engine for HostEngine {
     }
 
     fn profile_part(&mut self, list: List, range: Range<usize>) -> Result<Option<Vec<Span>>> {
+        check::part(&self.plan, list, &range)?;
         let plan = self.plan.clone();
         let start = std::time::Instant::now();
         let time = |dispatch| {

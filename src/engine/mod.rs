@@ -1,6 +1,7 @@
 //! The engines: two executors of one plan behind one trait.
 
 pub mod autotune;
+mod check;
 pub mod gpu;
 pub mod host;
 pub mod profiled;
@@ -23,42 +24,67 @@ pub use host::Form;
 pub(crate) const WARM_UP: Duration = Duration::from_millis(50);
 
 /// Executes a plan. Calls return without waiting for the device; errors of earlier calls come back
-/// from later ones.
+/// from later ones: [`Error::Gpu`] of any call may be of what an earlier one submitted.
 pub trait Engine: Send {
     /// What runs.
     fn info(&self) -> &AdapterInfo;
 
+    /// What it executes.
     fn plan(&self) -> &Arc<Plan>;
 
-    /// Copies `data` (4 bytes an element) to the beginning of `view`, before the next run.
+    /// Copies `data` (4 bytes an element, at most those of `view`) to the beginning of `view`, before the next run.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where the plan has no such view, or `data` are no whole elements or too many; [`Error::Gpu`].
     fn write(&mut self, view: View, data: &[u8]) -> Result<()>;
 
     /// Runs dispatches `range` of `list` in order.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where the list has no such part; [`Error::Gpu`].
     fn run_part(&mut self, list: List, range: Range<usize>) -> Result<()>;
 
     /// Begins to read `view` as it is after the runs so far.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where the plan has no such view; [`Error::Gpu`].
     fn read(&mut self, view: View) -> Result<Read>;
 
     /// Lets reads finish; with `wait`, blocks until all that was submitted has run.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`].
     fn poll(&mut self, wait: bool) -> Result<()>;
 
     /// Runs dispatches `range` of `list` in order and waits for them: when each ran. `None`, with nothing run,
     /// where the adapter has no clock for it.
+    ///
+    /// # Errors
+    /// As [`Engine::run_part`].
     fn profile_part(&mut self, list: List, range: Range<usize>) -> Result<Option<Vec<Span>>>;
 
     /// [`Engine::profile_part`] of all of `list`.
+    ///
+    /// # Errors
+    /// As [`Engine::profile_part`].
     fn profile(&mut self, list: List) -> Result<Option<Vec<Span>>> {
         let len = self.plan().list(list).len();
         self.profile_part(list, 0..len)
     }
 
     /// Runs all of `list`.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`].
     fn run(&mut self, list: List) -> Result<()> {
         let len = self.plan().list(list).len();
         self.run_part(list, 0..len)
     }
 
     /// Reads `view` and waits for it.
+    ///
+    /// # Errors
+    /// As [`Engine::read`].
     fn fetch(&mut self, view: View) -> Result<Vec<u8>> {
         let read = self.read(view)?;
         self.poll(true)?;
@@ -66,6 +92,9 @@ pub trait Engine: Send {
     }
 
     /// Reads `view` as f32 and waits for it.
+    ///
+    /// # Errors
+    /// As [`Engine::read`].
     fn fetch_f32(&mut self, view: View) -> Result<Vec<f32>> {
         Ok(bytemuck::pod_collect_to_vec(&self.fetch(view)?))
     }
@@ -89,6 +118,9 @@ impl Read {
     }
 
     /// The bytes, once they are there.
+    ///
+    /// # Errors
+    /// What the adapter reported; [`Error::Gpu`] where the engine is gone.
     pub fn take(&mut self) -> Result<Option<Vec<u8>>> {
         match self.0.try_recv() {
             Ok(Some(bytes)) => bytes.map(Some),
@@ -118,11 +150,17 @@ pub struct Target {
 
 impl Target {
     /// The adapter of `--adapter`; see [`adapter::choose`].
+    ///
+    /// # Errors
+    /// As [`adapter::choose`].
     pub fn choose(wanted: Option<&str>) -> Result<Target> {
         Ok(Target::of(adapter::choose(wanted)?))
     }
 
     /// The adapter that `before` was; see [`adapter::again`].
+    ///
+    /// # Errors
+    /// As [`adapter::again`].
     pub fn again(before: &AdapterInfo) -> Result<Target> {
         Ok(Target::of(adapter::again(before)?))
     }
@@ -160,6 +198,7 @@ impl Target {
         self
     }
 
+    /// Whether shaders have these checks.
     pub fn is_checked(&self) -> bool {
         self.shaders.checked
     }
@@ -175,14 +214,17 @@ impl Target {
         Target { choices, ..self }
     }
 
+    /// What decides on the kernels' variants in plans for this target.
     pub fn choices(&self) -> &Choices {
         &self.choices
     }
 
+    /// Which limits the adapter is opened with: those that it needs, or WebGPU's defaults.
     pub fn with_limits(self, limits: Limits) -> Target {
         Target { limits, ..self }
     }
 
+    /// The adapter in words.
     pub fn info(&self) -> AdapterInfo {
         match &self.choice {
             Choice::Host => AdapterInfo::host(self.form == Form::Twin),

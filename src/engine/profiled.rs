@@ -25,9 +25,11 @@ pub struct Run {
 /// What was recorded.
 #[derive(Clone, Debug, Default)]
 pub struct Recording {
+    /// What ran.
     pub plan: Arc<Plan>,
     /// Recorded steps that are complete.
     pub steps: u64,
+    /// In the order in which they ran.
     pub runs: Vec<Run>,
     /// Begin and duration of each write to the engine, in ms.
     pub writes: Vec<[f64; 2]>,
@@ -97,6 +99,7 @@ pub struct Profiled {
 }
 
 impl Profiled {
+    /// Records what `inner` runs where `recorder` says so.
     pub fn new(inner: Box<dyn Engine>, recorder: Recorder) -> Profiled {
         Profiled { inner, recorder }
     }

@@ -19,8 +19,12 @@ pub fn of_nibble(code: u32) -> i8 {
 }
 
 /// Weights (entries, 4, K) as words (entries, K / 2), 8 codes each: byte j is of row j of the 4, its low half of the even
-/// column and its high half of the odd one. None where a weight has no code.
+/// column and its high half of the odd one. None where a weight has no code, where K is odd or 0, and where the weights are no whole
+/// entries.
 pub fn nibbles(weights: &[f32], k: usize) -> Option<Vec<u32>> {
+    if k == 0 || !k.is_multiple_of(2) || !weights.len().is_multiple_of(4 * k) {
+        return None;
+    }
     let mut words = Vec::with_capacity(weights.len() / 8);
     for entry in weights.chunks_exact(4 * k) {
         for column in (0..k).step_by(2) {
@@ -37,7 +41,14 @@ pub fn nibbles(weights: &[f32], k: usize) -> Option<Vec<u32>> {
 }
 
 /// The weights (entries, 4, K) of words (entries, K / 2).
+///
+/// # Panics
+/// Where K is odd or 0, or the words are no whole entries.
 pub fn from_nibbles(words: &[u32], k: usize) -> Vec<i8> {
+    assert!(
+        k > 0 && k.is_multiple_of(2) && words.len().is_multiple_of(k / 2),
+        "whole entries of {k} columns"
+    );
     let mut weights = vec![0; words.len() * 8];
     for (entry, words) in weights.chunks_exact_mut(4 * k).zip(words.chunks_exact(k / 2)) {
         for (pair, word) in words.iter().enumerate() {
@@ -121,8 +132,12 @@ impl Alphabet {
     }
 
     /// Rows of `len` weights as bit planes: for each 32 weights of a row (the last filled with zero bits) a word a bit, of which
-    /// word j has bit j of each code, the first weight's lowest. None where a weight has no code.
+    /// word j has bit j of each code, the first weight's lowest. None where a weight has no code, and where the weights are no whole
+    /// rows.
     pub fn planes(&self, weights: &[f32], len: usize) -> Option<Vec<u32>> {
+        if len == 0 || !weights.len().is_multiple_of(len) {
+            return None;
+        }
         let mut words = Vec::with_capacity(weights.len() / len * self.plane_words(len));
         for row in weights.chunks_exact(len) {
             for block in row.chunks(32) {
@@ -138,8 +153,11 @@ impl Alphabet {
     /// The rows of `len` weights of bit planes.
     ///
     /// # Errors
-    /// What is wrong with the first word that no weights make.
+    /// What is wrong with the first word that no weights make, or with their number.
     pub fn from_planes(&self, words: &[u32], len: usize) -> Result<Vec<f32>, String> {
+        if len == 0 || !words.len().is_multiple_of(self.plane_words(len)) {
+            return Err(format!("has {} words, which are no whole rows of {len} weights", words.len()));
+        }
         let bits = self.bits as usize;
         let mut weights = Vec::with_capacity(words.len() * 32 / bits);
         for row in words.chunks_exact(self.plane_words(len)) {
@@ -197,6 +215,20 @@ mod tests {
         assert_eq!(s3(3).planes(&[8.0], 1), None);
         for broken in [[1, 0, 2], [2, 0, 0], [0, 0, 1]] {
             assert!(s3(3).from_planes(&broken, 1).is_err());
+        }
+    }
+
+    #[test]
+    fn what_is_no_whole_number_of_rows_is_refused() {
+        for (weights, len) in [(3, 2), (1, 2), (2, 0)] {
+            assert_eq!(s3(3).planes(&vec![1.0; weights], len), None, "{weights} in rows of {len}");
+        }
+        for (words, len) in [(4, 2), (2, 33), (3, 0)] {
+            let refused = s3(3).from_planes(&vec![0; words], len).expect_err("no whole rows");
+            assert!(refused.contains("no whole rows"), "{refused}");
+        }
+        for (weights, k) in [(16, 3), (12, 4), (20, 4), (4, 0)] {
+            assert_eq!(nibbles(&vec![1.0; weights], k), None, "{weights} of {k} columns");
         }
     }
 

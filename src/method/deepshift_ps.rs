@@ -13,7 +13,7 @@ pub struct DeepShiftPs {
 
 impl DeepShiftPs {
     /// At 2 to 6 bits.
-    pub fn new(bits: u32) -> DeepShiftPs {
+    pub(crate) fn new(bits: u32) -> DeepShiftPs {
         DeepShiftPs { lowest: (1 << (bits - 1)) - 2 }
     }
 }

@@ -23,7 +23,7 @@ pub fn nearest_power(x: f32) -> f32 {
 
 impl DeepShiftQ {
     /// At 2 to 6 bits.
-    pub fn new(bits: u32) -> DeepShiftQ {
+    pub(crate) fn new(bits: u32) -> DeepShiftQ {
         DeepShiftQ { lowest: (1 << (bits - 1)) - 1 }
     }
 }

@@ -13,7 +13,7 @@ pub struct DenseShift {
 
 impl DenseShift {
     /// At 2 to 5 bits.
-    pub fn new(bits: u32) -> DenseShift {
+    pub(crate) fn new(bits: u32) -> DenseShift {
         DenseShift { shifts: (1 << (bits - 1)) - 1 }
     }
 }

@@ -7,7 +7,7 @@ use crate::rng::Draws;
 
 /// The family. Its second latent is 1 where a weight is fixed, else 0.
 pub struct Inq {
-    pub bits: u32,
+    pub(crate) bits: u32,
 }
 
 /// Shares of each layer's weights that are fixed, one stage after the other.

@@ -149,6 +149,9 @@ pub trait Family: Send + Sync {
 }
 
 /// The discrete weights of a layer, from the planes of its latents.
+///
+/// # Panics
+/// Where there is no plane, not as many as the family has latents, or one shorter than the first.
 pub fn weights(family: &dyn Family, planes: &[&[f32]]) -> Vec<f32> {
     let scale = family.scale(planes[0]);
     let mut latents = vec![0.0; planes.len()];
@@ -162,6 +165,9 @@ pub fn weights(family: &dyn Family, planes: &[&[f32]]) -> Vec<f32> {
 }
 
 /// Of each weight of a layer, whether it is final, from the planes of its latents.
+///
+/// # Panics
+/// As [`weights`].
 pub fn are_final(family: &dyn Family, planes: &[&[f32]]) -> Vec<bool> {
     let mut latents = vec![0.0; planes.len()];
     let is_final = |i: usize| {
@@ -173,6 +179,9 @@ pub fn are_final(family: &dyn Family, planes: &[&[f32]]) -> Vec<bool> {
 
 impl Method {
     /// Checks the bits; full precision ignores them.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for bits that the method does not have.
     pub fn new(name: MethodName, bits: u32) -> Result<Method> {
         let (legal, words) = match name {
             MethodName::S3 | MethodName::DenseShift => (2..=5, "2, 3, 4 or 5"),

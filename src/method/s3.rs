@@ -25,7 +25,7 @@ pub struct S3 {
 
 impl S3 {
     /// At 2 to 5 bits.
-    pub fn new(bits: u32) -> S3 {
+    pub(crate) fn new(bits: u32) -> S3 {
         S3 { shifts: shifts(bits) }
     }
 }

@@ -4,7 +4,7 @@ use super::fuse::{self, Norm, Unit};
 use super::graph::{Graph, INPUT_CHANNELS, Op};
 use super::params::Store;
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernels::choose::{self, Choices, Chosen};
 use crate::kernels::conv2d_forward::Params as Conv;
 use crate::kernels::*;
@@ -15,11 +15,13 @@ use std::sync::Arc;
 /// What a network is compiled for.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
+    /// Of the weights of the residual blocks.
     pub method: Method,
     /// Images of a micro-batch: what the buffers hold.
     pub micro_batch: usize,
     /// Images of an effective batch, a multiple of `micro_batch`.
     pub batch: usize,
+    /// What the update adds to gradients, and its momentum.
     pub hyper: Hyper,
     /// Share of each label that is spread over all classes while training, as PyTorch's `CrossEntropyLoss` has it.
     pub label_smoothing: f32,
@@ -32,13 +34,41 @@ pub struct Options {
     pub train: bool,
 }
 
+impl Options {
+    fn check(&self) -> Result<()> {
+        let Options { micro_batch, batch, label_smoothing, mean, std, .. } = *self;
+        if micro_batch == 0 {
+            return Err(Error::setting("micro_batch", micro_batch, "at least 1"));
+        }
+        if batch == 0 || !batch.is_multiple_of(micro_batch) {
+            let expected = format!("a multiple of micro_batch, {micro_batch}");
+            return Err(Error::setting("batch", batch, expected));
+        }
+        if !(0.0..1.0).contains(&label_smoothing) {
+            return Err(Error::setting("label_smoothing", label_smoothing, "in 0 to 1, without 1"));
+        }
+        match mean.iter().all(|m| m.is_finite()) && std.iter().all(|s| *s > 0.0 && s.is_finite()) {
+            true => Ok(()),
+            false => {
+                let got = format!("{mean:?} and {std:?}");
+                Err(Error::setting("mean and std", got, "numbers, and positive ones"))
+            }
+        }
+    }
+}
+
 /// A network with its plan.
 #[derive(Clone, Debug)]
 pub struct Network {
+    /// What engines execute.
     pub plan: Arc<Plan>,
+    /// The layers.
     pub graph: Graph,
+    /// Where parameters and their gradients lie.
     pub store: Store,
+    /// What it was compiled for.
     pub options: Options,
+    /// What the host writes and reads.
     pub io: Io,
     /// What kernels look up, written once.
     pub tables: Vec<(View, Vec<u32>)>,
@@ -82,10 +112,27 @@ impl Io {
         softmax_cross_entropy::Tensors { step, labels, result, log, status }
     }
 
+    /// Writes what a micro-batch is, before its images and labels.
+    ///
+    /// # Errors
+    /// As [`Engine::write`].
+    pub fn write_step(&self, engine: &mut dyn Engine, step: &Step) -> Result<()> {
+        engine.write(self.step, bytemuck::bytes_of(step))
+    }
+
+    /// Writes the images' classes, at most a micro-batch of them: each below the number of classes, or
+    /// [`softmax_cross_entropy::NO_LABEL`] where there is no image.
+    ///
+    /// # Errors
+    /// As [`Engine::write`].
+    pub fn write_labels(&self, engine: &mut dyn Engine, labels: &[u32]) -> Result<()> {
+        engine.write(self.labels, bytemuck::cast_slice(labels))
+    }
+
     /// Writes images (3, H, W) of bytes, at most a micro-batch of them.
     ///
     /// # Errors
-    /// What the adapter reported.
+    /// As [`Engine::write`].
     pub fn write_images(&self, engine: &mut dyn Engine, images: &[u8]) -> Result<()> {
         match images.len() % 4 {
             0 => engine.write(self.images, images),
@@ -99,8 +146,7 @@ impl Network {
     /// Plans `graph`, with variants by the rule.
     ///
     /// # Errors
-    /// [`crate::Error::Shape`] where layers do not fit together, [`crate::Error::Usage`] for a batch norm or a ReLU that no
-    /// kernel computes alone.
+    /// As [`Network::compile_with`].
     pub fn compile(graph: Graph, options: Options) -> Result<Network> {
         Network::compile_with(graph, options, &Choices::default())
     }
@@ -108,9 +154,11 @@ impl Network {
     /// Plans `graph`, with variants by `choices`.
     ///
     /// # Errors
-    /// [`crate::Error::Shape`] where layers do not fit together, [`crate::Error::Usage`] for a batch norm or a ReLU that no
-    /// kernel computes alone.
+    /// [`Error::Setting`] that names an option, [`Error::Usage`] for a layer that no kernel computes (see [`Graph::check`]), or for
+    /// a batch norm or a ReLU that none computes alone.
     pub fn compile_with(graph: Graph, options: Options, choices: &Choices) -> Result<Network> {
+        options.check()?;
+        graph.check()?;
         let mut plan = Plan::default();
         let n = options.micro_batch;
         let [h, w] = graph.image();
@@ -352,5 +400,54 @@ impl Compiler<'_> {
         }
         self.tables.push((table, store.layer_blocks()));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Arch, Shortcut};
+    use crate::plan::AdapterKind;
+
+    fn legal() -> Options {
+        Options {
+            method: Method::FP32,
+            micro_batch: 2,
+            batch: 6,
+            hyper: Hyper { momentum: 0.9, weight_decay: 0.0, alpha: 0.0 },
+            label_smoothing: 0.0,
+            mean: [0.5; 3],
+            std: [0.25; 3],
+            capabilities: Capabilities { kind: AdapterKind::Host, max_binding: 1 << 30, subgroups: false },
+            train: true,
+        }
+    }
+
+    #[test]
+    fn illegal_options_are_named() {
+        let arch: Arch = "resnet8".parse().expect("known");
+        let compiled = |options| {
+            let graph = arch.build(Shortcut::B, [8, 12], 3).expect("legal");
+            Network::compile(graph, options).map(drop)
+        };
+        compiled(legal()).expect("legal");
+        for (options, name) in [
+            (Options { micro_batch: 0, ..legal() }, "micro_batch is 0"),
+            (Options { batch: 0, ..legal() }, "batch is 0"),
+            (Options { batch: 5, ..legal() }, "batch is 5"),
+            (Options { label_smoothing: 1.0, ..legal() }, "label_smoothing is 1"),
+            (Options { std: [0.25, 0.0, 0.25], ..legal() }, "mean and std"),
+        ] {
+            let error = compiled(options).expect_err(name).to_string();
+            assert!(error.starts_with(name), "{error}");
+        }
+        for (image, classes, problem) in [([0, 8], 3, "0x8"), ([8, 8], 0, "classes")] {
+            let error = arch.build(Shortcut::B, image, classes).err().expect(problem).to_string();
+            assert!(error.contains(problem), "{error}");
+        }
+        let mut graph = arch.build(Shortcut::B, [8, 12], 3).expect("legal");
+        graph.nodes[1].op = Op::Conv { k: 16, size: 3, stride: 0, family: false };
+        let error = Network::compile(graph, legal()).expect_err("stride 0").to_string();
+        assert!(error.contains("layer conv1"), "{error}");
     }
 }

@@ -69,7 +69,9 @@ pub struct Tensor {
     pub name: String,
     /// PyTorch's shape.
     pub shape: Vec<usize>,
+    /// The order of its elements in buffers.
     pub layout: Layout,
+    /// How it begins.
     pub initial: Initial,
     /// Its place: pieces that follow each other, in the buffer's order.
     pub place: Vec<View>,
@@ -83,6 +85,7 @@ impl Tensor {
         self.shape.iter().product()
     }
 
+    /// Whether it has no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -126,6 +129,7 @@ impl Tensor {
 /// Full-precision parameters that are updated by one dispatch.
 #[derive(Clone, Copy, Debug)]
 pub struct Bank {
+    /// All of one length, with each tensor at the same offset.
     pub values: View,
     pub momenta: View,
     pub gradients: View,
@@ -136,9 +140,11 @@ pub struct Bank {
 pub struct Store {
     /// What a checkpoint holds, in the network's order.
     pub tensors: Vec<Tensor>,
+    /// None without training.
     pub banks: Vec<Bank>,
     /// Ranges of the family's weights that are updated by one dispatch each.
     pub ranges: Vec<latent_update::Tensors>,
+    /// The layers of the weight family, in the network's order.
     pub family_layers: Vec<FamilyLayer>,
     /// (family layers, [`latent_update::COUNTERS`]): what changed, counted by the update.
     pub changes: Option<View>,

@@ -95,8 +95,15 @@ impl Arch {
     /// The network for `height` x `width` images and `classes` classes.
     ///
     /// # Errors
-    /// [`Error::Usage`] for shortcut A on an ImageNet network.
+    /// [`Error::Usage`] for shortcut A on an ImageNet network; [`Error::Setting`] for images without pixels and for no classes.
     pub fn build(self, shortcut: Shortcut, [height, width]: [usize; 2], classes: usize) -> Result<Graph> {
+        if height == 0 || width == 0 {
+            let got = format!("{height}x{width}");
+            return Err(Error::setting("the size of the images", got, "at least 1x1"));
+        }
+        if classes == 0 {
+            return Err(Error::setting("the number of classes", classes, "at least 1"));
+        }
         let imagenet = IMAGENET.iter().find(|(depth, ..)| *depth == self.depth);
         if imagenet.is_some() && shortcut == Shortcut::A {
             return Err(Error::Usage(format!("{self} has no shortcut A: use --shortcut b")));

@@ -4,7 +4,7 @@ use super::Network;
 use super::latents::LAST_FLIP;
 use super::params::{Store, Tensor};
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::method;
 use crate::plan::{BufferId, List, View};
 use std::collections::hash_map::Entry;
@@ -23,38 +23,98 @@ pub fn manifest(store: &Store) -> BTreeMap<String, Vec<usize>> {
     store.tensors.iter().map(|t| (t.name.clone(), t.shape.clone())).chain(momenta).collect()
 }
 
-/// Reads every tensor of the network, with its momentum.
-pub fn download(engine: &mut dyn Engine, network: &Network) -> Result<Tensors> {
-    let mut buffers: HashMap<BufferId, Vec<f32>> = HashMap::new();
-    let mut gather = |place: &[View]| -> Result<Vec<f32>> {
+/// Buffers of a network, each read once.
+struct Fetched<'a> {
+    engine: &'a mut dyn Engine,
+    network: &'a Network,
+    buffers: HashMap<BufferId, Vec<f32>>,
+}
+
+impl Fetched<'_> {
+    /// What lies at `place`, which is that of a tensor like `tensor`, with its shape.
+    fn gather(&mut self, tensor: &Tensor, place: &[View]) -> Result<(Vec<usize>, Vec<f32>)> {
         let mut values = Vec::new();
         for &view in place {
-            let buffer = match buffers.entry(view.buffer) {
+            let buffer = match self.buffers.entry(view.buffer) {
                 Entry::Occupied(entry) => entry.into_mut(),
                 Entry::Vacant(entry) => {
-                    let len = network.plan.buffers[view.buffer.0].len();
-                    entry.insert(engine.fetch_f32(View { buffer: view.buffer, offset: 0, len })?)
+                    let len = self.network.plan.buffers[view.buffer.0].len();
+                    entry.insert(self.engine.fetch_f32(View { buffer: view.buffer, offset: 0, len })?)
                 }
             };
             values.extend_from_slice(&buffer[view.offset..view.offset + view.len]);
         }
-        Ok(values)
-    };
+        Ok((tensor.shape.clone(), tensor.unpack(&values)))
+    }
+}
+
+/// Reads every tensor of the network, with its momentum.
+///
+/// # Errors
+/// As [`Engine::read`].
+pub fn download(engine: &mut dyn Engine, network: &Network) -> Result<Tensors> {
+    let mut fetched = Fetched { engine, network, buffers: HashMap::new() };
     let mut tensors = Tensors::new();
     for tensor in &network.store.tensors {
-        let values = tensor.unpack(&gather(&tensor.place)?);
-        tensors.insert(tensor.name.clone(), (tensor.shape.clone(), values));
+        tensors.insert(tensor.name.clone(), fetched.gather(tensor, &tensor.place)?);
         if let Some(momentum) = &tensor.momentum {
-            let values = tensor.unpack(&gather(momentum)?);
-            tensors.insert(format!("{MOMENTUM}{}", tensor.name), (tensor.shape.clone(), values));
+            tensors.insert(format!("{MOMENTUM}{}", tensor.name), fetched.gather(tensor, momentum)?);
         }
     }
     Ok(tensors)
 }
 
+/// Reads the gradients of the mean loss that the last [`List::Backward`], and what [`List::BackwardAdd`] added to it, have left: of
+/// each learned tensor by its name, and of the family's layers dL/dw of the discrete weights as `NAME.weight`. Weight decay and the
+/// regularizer are not in them: the update adds those.
+///
+/// # Errors
+/// [`Error::Usage`] for a network that was compiled without training; as [`Engine::read`].
+pub fn gradients(engine: &mut dyn Engine, network: &Network) -> Result<Tensors> {
+    if !network.options.train {
+        let problem = "a network that was compiled without training has no gradients: set Options::train";
+        return Err(Error::Usage(problem.into()));
+    }
+    let store = &network.store;
+    let mut fetched = Fetched { engine, network, buffers: HashMap::new() };
+    let mut gradients = Tensors::new();
+    for tensor in &store.tensors {
+        if let Some(&[_, gradient]) = store.learned.get(&tensor.name) {
+            gradients.insert(tensor.name.clone(), fetched.gather(tensor, &[gradient])?);
+        }
+    }
+    for layer in &store.family_layers {
+        // Latents have the shape of the weight.
+        let gradient = fetched.gather(&store.tensors[layer.first_latent], &[layer.gradient])?;
+        gradients.insert(format!("{}.weight", layer.name), gradient);
+    }
+    Ok(gradients)
+}
+
+/// That `tensors` have those of the network, with their shapes, and with as many values as these say. Momenta may be absent.
+fn check(network: &Network, tensors: &Tensors) -> Result<()> {
+    let mut wanted = manifest(&network.store);
+    wanted.retain(|name, _| !name.starts_with(MOMENTUM) || tensors.contains_key(name));
+    let problem = |(name, shape): (&String, &Vec<usize>)| match tensors.get(name) {
+        None => Some(format!("{name} is missing")),
+        Some((got, values)) if got != shape || values.len() != shape.iter().product::<usize>() => {
+            Some(format!("{name} has {} values of shape {got:?} where {shape:?} is needed", values.len()))
+        }
+        Some(_) => None,
+    };
+    match wanted.iter().find_map(problem) {
+        None => Ok(()),
+        Some(problem) => Err(Error::Usage(format!("the tensors are not the network's: {problem}"))),
+    }
+}
+
 /// Writes tensors, and what follows from them: discrete weights and the tables that kernels read. Momenta
 /// that are absent are left alone. Every tensor of the network must be there, with its shape.
+///
+/// # Errors
+/// [`Error::Usage`] for one that is not, or is of another shape; as [`Engine::write`].
 pub fn upload(engine: &mut dyn Engine, network: &Network, tensors: &Tensors) -> Result<()> {
+    check(network, tensors)?;
     for tensor in &network.store.tensors {
         scatter(engine, tensor, &tensor.place, &tensors[&tensor.name].1)?;
         if let (Some(place), Some((_, momentum))) =
@@ -206,5 +266,58 @@ pub fn for_layers(network: &Network, tensors: &mut Tensors, change: impl Fn(&mut
         for (name, plane) in names.into_iter().zip(planes) {
             tensors.entry(name).and_modify(|tensor| tensor.1 = plane);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Target;
+    use crate::kernels::Hyper;
+    use crate::method::{InitName, Method, MethodName};
+    use crate::model::{Arch, Options, Shortcut};
+
+    #[test]
+    fn tensors_that_are_not_the_networks_are_refused() {
+        let arch: Arch = "resnet8".parse().expect("known");
+        let graph = arch.build(Shortcut::B, [8, 12], 3).expect("legal");
+        let options = Options {
+            method: Method::new(MethodName::S3, 3).expect("legal"),
+            micro_batch: 1,
+            batch: 1,
+            hyper: Hyper { momentum: 0.9, weight_decay: 0.0, alpha: 0.0 },
+            label_smoothing: 0.0,
+            mean: [0.5; 3],
+            std: [0.25; 3],
+            capabilities: Target::host().capabilities(),
+            train: true,
+        };
+        let network = Network::compile(graph.clone(), options).expect("legal");
+        let mut engine = Target::host().load(network.plan.clone()).expect("a small network");
+        let whole = initial(&network, InitName::Normal, 1);
+        upload(engine.as_mut(), &network, &whole).expect("whole");
+        let (latent, momentum) = ("layer1.0.conv1.weight_t1", "momentum.fc.bias");
+        let of = |name: &str| whole[name].clone();
+        let (mut short, mut turned) = (of(latent), of("fc.weight"));
+        short.1.truncate(7);
+        turned.0.reverse();
+        let changes = [
+            (latent, None),
+            (latent, Some(short)),
+            ("fc.weight", Some(turned)),
+            (momentum, Some((vec![3], vec![0.0; 2]))),
+        ];
+        for (name, change) in changes {
+            let mut broken = whole.clone();
+            match change {
+                Some(tensor) => broken.insert(name.into(), tensor),
+                None => broken.remove(name),
+            };
+            let refused = upload(engine.as_mut(), &network, &broken).expect_err(name).to_string();
+            assert!(refused.contains(name), "{refused}");
+        }
+        let evaluation = Network::compile(graph, Options { train: false, ..options }).expect("legal");
+        let refused = gradients(engine.as_mut(), &evaluation).expect_err("no gradients");
+        assert!(refused.to_string().contains("without training"), "{refused}");
     }
 }

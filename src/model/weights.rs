@@ -24,6 +24,9 @@ pub fn read(path: &Path) -> Result<Tensors> {
 }
 
 /// [`read`] of a file's `bytes`; PyTorch files are read again from `path`.
+///
+/// # Errors
+/// As [`read`].
 pub fn parse(path: &Path, bytes: &[u8]) -> Result<Tensors> {
     let foreign = |problem: String| {
         Error::checkpoint(path, problem, "Give a file with a ResNet's weights, or a run's directory")
@@ -53,13 +56,28 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Tensors> {
 /// `tensors` as a safetensors file.
 ///
 /// # Errors
-/// [`Error::Usage`] where safetensors refuses them.
+/// [`Error::Usage`] for a tensor whose values are not as many as its shape says, and where safetensors refuses them.
 pub fn encode(tensors: &Tensors) -> Result<Vec<u8>> {
-    let views = tensors.iter().map(|(name, (shape, values))| {
-        let bytes = bytemuck::cast_slice(values);
-        (name, TensorView::new(Dtype::F32, shape.clone(), bytes).expect("shapes match their values"))
-    });
-    safetensors::serialize(views, None).map_err(|e| Error::Usage(format!("safetensors: {e}")))
+    safetensors::serialize(views(tensors)?, None).map_err(|e| Error::Usage(format!("safetensors: {e}")))
+}
+
+/// `tensors` as safetensors has them.
+///
+/// # Errors
+/// [`Error::Usage`] for one whose values are not as many as its shape says.
+pub(crate) fn views(tensors: &Tensors) -> Result<BTreeMap<String, TensorView<'_>>> {
+    let mut views = BTreeMap::new();
+    for (name, (shape, values)) in tensors {
+        let view =
+            TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(values)).map_err(|_| {
+                Error::Usage(format!(
+                    "{name} has {} values, which do not fill its shape {shape:?}",
+                    values.len()
+                ))
+            })?;
+        views.insert(name.clone(), view);
+    }
+    Ok(views)
 }
 
 /// The tensors of a safetensors file's bytes, by their own names.
@@ -164,6 +182,9 @@ pub fn discretize(mut tensors: Tensors) -> Result<Tensors, String> {
         if planes.iter().any(|plane| plane.0 != shape) {
             return Err(format!("the latents of {layer} have different shapes"));
         }
+        if planes.iter().any(|plane| plane.1.len() != shape.iter().product::<usize>()) {
+            return Err(format!("the latents of {layer} have not as many values as their shape says"));
+        }
         let values: Vec<&[f32]> = planes.iter().map(|(_, values)| values.as_slice()).collect();
         let weights = method::weights(family.as_ref(), &values);
         tensors.insert(format!("{layer}.weight"), (shape, weights));
@@ -209,8 +230,12 @@ pub fn mismatch(tensors: &Tensors, wanted: &BTreeMap<String, Vec<usize>>) -> Opt
     let missing = wanted.keys().filter(|name| !tensors.contains_key(*name)).cloned();
     let extra = tensors.keys().filter(|name| !wanted.contains_key(*name)).cloned();
     let shapes = wanted.iter().filter_map(|(name, shape)| {
-        let (got, _) = tensors.get(name)?;
-        (got != shape).then(|| format!("{name} of shape {got:?} where {shape:?} is needed"))
+        let (got, values) = tensors.get(name)?;
+        match got == shape {
+            false => Some(format!("{name} of shape {got:?} where {shape:?} is needed")),
+            true => (values.len() != shape.iter().product::<usize>())
+                .then(|| format!("{name} of shape {shape:?} with {} values", values.len())),
+        }
     });
     let parts = [
         some("it has ", "", shapes.collect()),
@@ -272,6 +297,20 @@ mod tests {
         assert!(rename_demo_latents(tensors(&twice)).is_ok());
         // Three of the four are left as they are.
         assert!(rename_demo_latents(tensors(&demo[..3])).expect("untouched").contains_key("c.weight"));
+    }
+
+    /// Of a shape that its values do not fill.
+    #[test]
+    fn values_of_another_number_are_an_error() {
+        let latents = || s3::latent_names(2).into_iter().map(|name| format!("c.{name}"));
+        let mut short: Tensors = latents().map(|name| (name, (vec![2], vec![1.0, -1.0]))).collect();
+        discretize(short.clone()).expect("whole");
+        let last = latents().next_back().expect("four");
+        short.insert(last.clone(), (vec![2], vec![1.0]));
+        assert!(encode(&short).expect_err("one value").to_string().contains(&last));
+        let wanted = short.iter().map(|(name, (shape, _))| (name.clone(), shape.clone())).collect();
+        assert_eq!(mismatch(&short, &wanted), Some(format!("it has {last} of shape [2] with 1 values")));
+        assert!(discretize(short).expect_err("one value").contains("not as many values"));
     }
 
     #[test]

@@ -60,15 +60,11 @@ const REMEDY: &str = "Use another checkpoint of the run (best.safetensors or las
 /// The bytes of a checkpoint.
 ///
 /// # Errors
-/// [`Error::Usage`] where safetensors refuses them.
+/// [`Error::Usage`] for a tensor whose values are not as many as its shape says, and where safetensors refuses them.
 pub fn encode(tensors: &Tensors, progress: &Progress) -> Result<Vec<u8>> {
-    let views = tensors.iter().map(|(name, (shape, values))| {
-        let bytes = bytemuck::cast_slice(values);
-        let view = TensorView::new(Dtype::F32, shape.clone(), bytes).expect("shapes match their values");
-        (name.clone(), view)
-    });
+    let views = weights::views(tensors)?;
     let json = serde_json::to_value(progress).expect("plain data");
-    container::encode(KIND, &views.collect(), json)
+    container::encode(KIND, &views, json)
         .map_err(|e| Error::Usage(format!("the checkpoint cannot be written: {e}")))
 }
 
@@ -141,6 +137,14 @@ mod tests {
         assert_eq!(encode(&read, &also).expect("valid"), bytes);
         assert_eq!(also, progress);
         assert!(SafeTensors::deserialize(&bytes).is_ok(), "others can read it");
+    }
+
+    #[test]
+    fn values_that_do_not_fill_their_shape_are_an_error() {
+        let (mut tensors, progress) = small();
+        tensors.insert("b.bias".into(), (vec![3], vec![0.5; 2]));
+        let error = encode(&tensors, &progress).expect_err("two of three").to_string();
+        assert!(error.contains("b.bias has 2 values"), "{error}");
     }
 
     /// Sums as a run makes them, which a parser that is not exact reads a last digit off.

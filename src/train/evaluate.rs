@@ -1,6 +1,6 @@
 //! Evaluation: every test image once, with running statistics.
 
-use crate::data::{Dataset, Loader, Reading, Source};
+use crate::data::{Dataset, Labelled, Loader, Reading, Source};
 use crate::deploy::Session;
 use crate::engine::{Engine, Read, Target};
 use crate::error::Result;
@@ -18,9 +18,11 @@ use std::sync::Arc;
 /// Mean loss and accuracies in percent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Score {
+    /// Images whose class has the largest logit, and one of the five largest.
     pub top1: f64,
     pub top5: f64,
     pub loss: f64,
+    /// How many were evaluated.
     pub images: usize,
 }
 
@@ -32,6 +34,7 @@ pub struct Verdict {
     pub class: usize,
     /// The class that it is of.
     pub label: u32,
+    /// Whether its class has the largest logit, and one of the five largest.
     pub top1: bool,
     pub top5: bool,
 }
@@ -47,6 +50,9 @@ pub struct Verdicts {
 
 /// Evaluates `network`, whose parameters are on `engine`, on all of `dataset`, in its order. An image that cannot be read is an
 /// error where `strict`.
+///
+/// # Errors
+/// The dataset's, and [`Error::Data`](crate::Error::Data) for a label of no class; the engine's.
 pub fn verdicts(
     engine: &mut dyn Engine,
     network: &Network,
@@ -55,16 +61,21 @@ pub fn verdicts(
 ) -> Result<Verdicts> {
     let [h, w] = network.graph.image();
     let reading = Reading { strict, ..Reading::plain(3 * h * w) };
+    let dataset = Arc::new(Labelled { dataset, classes: network.graph.classes() });
     verdicts_of(engine, Feed { io: &network.io, batch: network.options.micro_batch, reading }, dataset)
 }
 
 /// Evaluates a deployed model on all of `dataset`, in its order. An image that cannot be read is an error where `strict`.
+///
+/// # Errors
+/// As [`verdicts`].
 pub fn verdicts_of_session(
     session: &mut Session,
     dataset: Arc<dyn Dataset>,
     strict: bool,
 ) -> Result<Verdicts> {
     let reading = Reading { strict, ..Reading::plain(session.image_bytes) };
+    let dataset = Arc::new(Labelled { dataset, classes: session.classes });
     let Session { engine, inference, .. } = session;
     verdicts_of(engine.as_mut(), Feed { io: &inference.io, batch: inference.options.batch, reading }, dataset)
 }
@@ -77,12 +88,12 @@ struct Feed<'a> {
     reading: Reading,
 }
 
-fn verdicts_of(engine: &mut dyn Engine, feed: Feed, dataset: Arc<dyn Dataset>) -> Result<Verdicts> {
+fn verdicts_of(engine: &mut dyn Engine, feed: Feed, dataset: Arc<Labelled>) -> Result<Verdicts> {
     let Feed { io, batch: n, reading } = feed;
     let order: Vec<u32> = (0..dataset.len() as u32).collect();
     let batches = order.len().div_ceil(n);
     let mut loader = Loader::new(dataset, order, n, reading);
-    engine.write(io.step, bytemuck::bytes_of(&Step::default()))?;
+    io.write_step(engine, &Step::default())?;
     let mut reads: Vec<(Read, Vec<u32>)> = Vec::with_capacity(batches);
     let mut verdicts = Verdicts::default();
     for _ in 0..batches {
@@ -91,7 +102,7 @@ fn verdicts_of(engine: &mut dyn Engine, feed: Feed, dataset: Arc<dyn Dataset>) -
         verdicts.unreadable.append(&mut batch.unreadable);
         batch.labels.resize(n, NO_LABEL);
         io.write_images(engine, &batch.images)?;
-        engine.write(io.labels, bytemuck::cast_slice(&batch.labels))?;
+        io.write_labels(engine, &batch.labels)?;
         engine.run(List::Evaluate)?;
         reads.push((engine.read(io.result)?, labels));
     }
@@ -124,6 +135,7 @@ pub fn score(verdicts: &[Verdict]) -> Score {
 
 /// A network that only evaluates, with its weights on an engine.
 pub struct Evaluator {
+    /// Compiled without training.
     pub network: Network,
     pub engine: Box<dyn Engine>,
 }
@@ -133,7 +145,7 @@ impl Evaluator {
     /// batches of `batch`. `path` is where they came from, for errors.
     ///
     /// # Errors
-    /// [`crate::Error::Checkpoint`] where they do not fit the network.
+    /// [`crate::Error::Checkpoint`] where they do not fit the network; those of [`Network::compile_with`] and [`Target::load`].
     pub fn load(
         (arch, shortcut): (Arch, Shortcut),
         source: &Source,
@@ -154,19 +166,55 @@ impl Evaluator {
             capabilities: target.capabilities(),
             train: false,
         };
-        let network = Network::compile(graph, options)?;
+        let network = Network::compile_with(graph, options, target.choices())?;
         let mut engine = target.load(network.plan.clone())?;
         state::upload(engine.as_mut(), &network, tensors)?;
         Ok(Evaluator { network, engine })
     }
 
     /// The verdicts on all images of `dataset`, in its order.
+    ///
+    /// # Errors
+    /// As [`verdicts`].
     pub fn verdicts(&mut self, dataset: Arc<dyn Dataset>) -> Result<Vec<Verdict>> {
         Ok(self.all_verdicts(dataset, false)?.images)
     }
 
     /// See [`verdicts`].
+    ///
+    /// # Errors
+    /// As [`verdicts`].
     pub fn all_verdicts(&mut self, dataset: Arc<dyn Dataset>, strict: bool) -> Result<Verdicts> {
         verdicts(self.engine.as_mut(), &self.network, dataset, strict)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{DatasetName, Need};
+    use crate::kernels::choose::Choices;
+    use crate::method::InitName;
+
+    #[test]
+    fn an_evaluator_runs_the_variants_of_its_target() {
+        let network: (Arch, Shortcut) = ("resnet8".parse().expect("known"), Shortcut::B);
+        let source = Source::open(DatasetName::Synthetic, None, 0, Need::Test).expect("built-in images");
+        let load = |target: &Target, tensors: &Tensors, batch| {
+            Evaluator::load(network, &source, (Path::new("weights"), tensors), target, batch)
+        };
+        let missing = load(&Target::host(), &Tensors::new(), 2).err().expect("no tensors").to_string();
+        assert!(missing.contains("it has no"), "{missing}");
+        let setup =
+            toml::from_str::<crate::train::Flags>("arch = 'resnet8'\nmethod = 'fp32'\nbatch-size = 1")
+                .map(|flags| crate::train::Setup::new(flags.resolve().expect("legal"), Target::host()));
+        let trained = setup.expect("valid TOML").expect("built-in images").network;
+        let tensors = weights::discretize(state::initial(&trained, InitName::Normal, 1)).expect("plain");
+        let forced = Target::host().with_choices(Choices::forced("tile").expect("there are some"));
+        let evaluator = load(&forced, &tensors, 2).expect("it fits");
+        let chosen = evaluator.network.chosen;
+        assert!(chosen.values().all(|variant| variant.starts_with("tile")), "{chosen:?}");
+        let refused = load(&forced, &tensors, 0).err().expect("no batch has no images").to_string();
+        assert!(refused.contains("micro_batch is 0"), "{refused}");
     }
 }

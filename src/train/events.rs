@@ -34,11 +34,13 @@ fn as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error>
 /// A step that is done. Only every `--log-every`th goes to the log.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Step {
+    /// From 0.
     pub epoch: u64,
     /// From 1, over the whole run.
     pub step: u64,
     /// Of this step, without the regularizer.
     pub loss: f32,
+    /// The learning rate.
     pub lr: f32,
     /// Images of the steps since the last one that was logged, over their time, without evaluation and checkpoints.
     pub images_per_s: f64,
@@ -52,15 +54,20 @@ pub struct Step {
 /// The end of an epoch, or of the run within one.
 #[derive(Clone, Debug, Serialize)]
 pub struct Epoch {
+    /// From 0.
     pub epoch: u64,
+    /// The steps so far, over the whole run.
     pub step: u64,
+    /// The epoch's learning rate.
     pub lr: f32,
     /// Means over the epoch's steps; accuracies in percent.
     pub train_loss: f64,
     pub train_top1: f64,
+    /// Of the test images.
     pub val_loss: f64,
     pub val_top1: f64,
     pub val_top5: f64,
+    /// Of the epoch's steps, without evaluation and checkpoints.
     pub images_per_s: f64,
     /// Images of the training and of the evaluation that could not be read, and that others took the places of.
     #[serde(skip_serializing_if = "super::is_default")]
@@ -68,6 +75,7 @@ pub struct Epoch {
     /// Of all the family's weights together.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub weights: Option<Weights>,
+    /// The family's, in the network's order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<Layer>,
     /// Whether this is the best `val_top1` so far.
@@ -101,6 +109,7 @@ pub struct Weights {
 /// One layer's discrete weights.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Layer {
+    /// As in the checkpoint: `layer1.0.conv1`.
     pub name: String,
     #[serde(flatten)]
     pub weights: Weights,

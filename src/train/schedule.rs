@@ -9,6 +9,7 @@ pub enum Schedule {
     /// Epoch e of E runs at lr/2 (1 + cos(pi e / E)).
     #[default]
     Cosine,
+    /// Every epoch runs at lr.
     Constant,
 }
 

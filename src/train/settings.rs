@@ -54,6 +54,11 @@ macro_rules! settings {
                 Flags { $($name: self.$name.or(other.$name)),* }
             }
         }
+
+        /// What a setting is.
+        macro_rules! about {
+            $(($name) => { concat!($($doc),*) };)*
+        }
     };
 }
 
@@ -145,6 +150,9 @@ settings! {
 
 impl Flags {
     /// Reads a configuration file: TOML with the flags' names, or a run's `config.toml`, of which the settings count.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and [`Error::Usage`] for what is no such file.
     pub fn read(path: &Path) -> Result<Flags> {
         #[derive(Deserialize)]
         struct OfRun {
@@ -231,45 +239,73 @@ const DEFAULT_LR: f32 = 0.4;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Settings {
+    #[doc = about!(dataset)]
     pub dataset: DatasetName,
+    #[doc = about!(data)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
+    #[doc = about!(image_size)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_size: Option<usize>,
+    #[doc = about!(strict)]
     #[serde(default)]
     pub strict: bool,
+    #[doc = about!(arch)]
     pub arch: Arch,
+    #[doc = about!(shortcut)]
     pub shortcut: Shortcut,
+    #[doc = about!(method)]
     pub method: MethodName,
+    #[doc = about!(bits)]
     pub bits: u32,
+    #[doc = about!(epochs)]
     pub epochs: u64,
+    #[doc = about!(max_steps)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_steps: Option<u64>,
+    #[doc = about!(batch_size)]
     pub batch_size: usize,
+    #[doc = about!(accumulate)]
     pub accumulate: usize,
+    #[doc = about!(lr)]
     pub lr: f32,
+    #[doc = about!(schedule)]
     pub schedule: Schedule,
+    #[doc = about!(momentum)]
     pub momentum: f32,
+    #[doc = about!(wd)]
     pub wd: f32,
+    #[doc = about!(alpha)]
     pub alpha: f32,
-    /// In 0 to 1, without 1.
+    #[doc = about!(label_smoothing)]
     #[serde(default)]
     pub label_smoothing: f32,
+    #[doc = about!(init)]
     pub init: InitName,
+    #[doc = about!(init_scale)]
     #[serde(default = "one")]
     pub init_scale: f32,
+    #[doc = about!(init_from)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init_from: Option<PathBuf>,
+    #[doc = about!(seed)]
     pub seed: u64,
+    #[doc = about!(augment)]
     pub augment: Augment,
+    #[doc = about!(shuffle)]
     pub shuffle: bool,
+    #[doc = about!(bn_batches)]
     #[serde(default)]
     pub bn_batches: usize,
+    #[doc = about!(limit)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+    #[doc = about!(limit_val)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_val: Option<usize>,
+    #[doc = about!(log_every)]
     pub log_every: u64,
+    #[doc = about!(checkpoint_every)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_every: Option<u64>,
 }
@@ -304,6 +340,9 @@ fn is_one(value: &f32) -> bool {
 
 impl Settings {
     /// Checks every value.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] names the flag, the value and what it must be.
     pub fn check(&self) -> Result<()> {
         self.check_method()?;
         let at_least_one = [
@@ -384,10 +423,14 @@ impl Settings {
     }
 
     /// The method with its bits.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for bits that the method does not have.
     pub fn weight_method(&self) -> Result<Method> {
         Method::new(self.method, self.bits)
     }
 
+    /// What the update kernels want to know.
     pub fn hyper(&self) -> Hyper {
         Hyper { momentum: self.momentum, weight_decay: self.wd, alpha: self.alpha }
     }

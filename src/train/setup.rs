@@ -5,7 +5,7 @@ use super::events::Event;
 use super::run_dir::{self, Config, RunDir};
 use super::settings::{Augment, Settings};
 use super::trainer::{Trainer, Work};
-use crate::data::{self, Dataset, DatasetName, Need, Source};
+use crate::data::{self, Dataset, DatasetName, Labelled, Need, Source};
 use crate::engine::profiled::{Profiled, Recorder};
 use crate::engine::{Target, autotune};
 use crate::error::{Error, Result};
@@ -20,11 +20,16 @@ use std::sync::Arc;
 
 /// A run that is planned, but has no memory yet.
 pub struct Setup {
+    /// What the run's configuration and checkpoints will hold.
     pub settings: Settings,
+    /// The whole dataset.
     pub source: Source,
+    /// The part of its images that is trained on, and the part that is evaluated.
     pub train: Arc<dyn Dataset>,
     pub test: Arc<dyn Dataset>,
+    /// For the target, with training.
     pub network: Network,
+    /// Where it will run.
     pub target: Target,
     /// What there is to say about how variants were chosen.
     pub notes: Vec<String>,
@@ -33,17 +38,64 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Opens the dataset and plans the network for `target`, by its choices.
+    /// Opens the dataset that `settings` name and plans the network for `target`, by its choices.
     ///
     /// # Errors
-    /// [`Error::Data`], [`Error::Setting`] for a limit below the batch or a batch norm without a variance, [`Error::TooLarge`].
+    /// [`Error::Data`] and [`Error::Usage`] as [`Settings::open`] has them; those of [`Setup::of`].
     pub fn new(mut settings: Settings, target: Target) -> Result<Setup> {
         settings.check()?;
-        let mut source = settings.open(Need::TrainAndTest)?;
+        let source = settings.open(Need::TrainAndTest)?;
         if settings.dataset == DatasetName::ImageFolder {
             settings.image_size = Some(source.input.image[0]);
         }
         tracing::info!("the dataset is open");
+        Setup::of(settings, source, target)
+    }
+
+    /// Plans the network for the images of `source`, which may be anybody's, and for `target`, by its choices. Checkpoints call the
+    /// dataset `source.name`; they hold its [`Input`](data::Input) too, where that is not the one of this name. What settings say of
+    /// files is not looked at.
+    ///
+    /// ```
+    /// use shiftnet::data::{Dataset, DatasetName, Input, Source};
+    /// use shiftnet::train::{Event, Flags, Setup};
+    /// use std::sync::Arc;
+    ///
+    /// /// Grey images, dark and bright.
+    /// struct Greys;
+    ///
+    /// impl Dataset for Greys {
+    ///     fn len(&self) -> usize {
+    ///         8
+    ///     }
+    ///
+    ///     fn read(&self, index: usize, pixels: &mut [u8]) -> shiftnet::Result<u32> {
+    ///         let label = index as u32 % 2;
+    ///         pixels.fill(50 + 150 * label as u8);
+    ///         Ok(label)
+    ///     }
+    /// }
+    ///
+    /// let classes = vec!["dark".into(), "bright".into()];
+    /// let input = Input { classes, image: [8, 12], mean: [0.5; 3], std: [0.25; 3] };
+    /// let (train, test) = (Arc::new(Greys), Arc::new(Greys));
+    /// let source = Source { name: DatasetName::ImageFolder, input, train, test, notes: vec![] };
+    /// let flags = Flags { arch: Some("resnet8".parse()?), batch_size: Some(4), epochs: Some(1), ..Flags::default() };
+    /// let setup = Setup::of(flags.resolve()?, source, shiftnet::engine::Target::host())?;
+    /// for event in setup.begin(None)? {
+    ///     if let Event::Epoch(epoch) = event? {
+    ///         println!("{} % of the test images", epoch.val_top1);
+    ///     }
+    /// }
+    /// # Ok::<(), shiftnet::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for an illegal setting, fewer images than a batch has and a batch norm without a variance;
+    /// [`Error::TooLarge`].
+    pub fn of(mut settings: Settings, mut source: Source, target: Target) -> Result<Setup> {
+        settings.dataset = source.name;
+        settings.check()?;
         let train = data::first(&source.train, settings.limit);
         let test = data::first(&source.test, settings.limit_val);
         let classes = source.input.classes.len();
@@ -152,7 +204,27 @@ impl Setup {
         Ok(trainer)
     }
 
-    /// A trainer where the checkpoint of `run` stands, or at step 0 where there is none yet.
+    /// A trainer where the checkpoint of `run` stands, or at step 0 where there is none yet. To go on to the bit, the setup has to be
+    /// that of the run's [`RunDir::config`]: of its settings (or of [`Settings::extended`]), for the adapter that it names
+    /// ([`Target::again`]), with its variants as [`Target::with_choices`].
+    ///
+    /// ```no_run
+    /// use shiftnet::engine::Target;
+    /// use shiftnet::kernels::choose::Choices;
+    /// use shiftnet::train::{RunDir, Setup};
+    ///
+    /// let run = RunDir::new("runs/first");
+    /// let config = run.config()?;
+    /// let choices = Choices { known: config.variants, ..Choices::default() };
+    /// let target = Target::again(&config.adapter)?.with_choices(choices);
+    /// for event in Setup::new(config.settings, target)?.resume(run)? {
+    ///     event?;
+    /// }
+    /// # Ok::<(), shiftnet::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] where the checkpoint is damaged, or of another run, network or dataset; those of [`Setup::begin`].
     pub fn resume(self, run: RunDir) -> Result<Trainer> {
         let path = run.last();
         if !run.has_checkpoint()? {
@@ -206,7 +278,8 @@ impl Setup {
 
     /// What the network is fed, where the dataset's name does not say it.
     fn input(&self) -> Option<data::Input> {
-        self.source.name.input().is_none().then(|| self.source.input.clone())
+        let Source { name, input, .. } = &self.source;
+        (name.input().as_ref() != Some(input)).then(|| input.clone())
     }
 
     /// The tensors to begin with of a file or a run, and of how many classes it is where the data has others.
@@ -262,7 +335,7 @@ impl Setup {
             augment: self.settings.augment == Augment::Standard && !self.train.varies(),
             settings: self.settings,
             image_bytes: self.source.input.image_bytes(),
-            train: self.train,
+            train: Arc::new(Labelled { dataset: self.train, classes: self.network.graph.classes() }),
             test: self.test,
             network: self.network,
             steps_per_epoch,
@@ -276,7 +349,7 @@ const REMEDY: &str = "Choose the --arch, --shortcut, --method and --bits that th
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::Flags;
+    use crate::train::{Flags, Stated, Trained};
 
     /// The tensors that a run begins with.
     fn begun(more: &str) -> Tensors {
@@ -290,6 +363,71 @@ mod tests {
             event.expect("it runs");
         }
         checkpoint::read(&run.last()).expect("a checkpoint").0
+    }
+
+    /// Images of two classes, whatever their name.
+    fn own(name: DatasetName) -> Source {
+        let classes = vec!["even".into(), "odd".into()];
+        let input = data::Input { classes, image: [6, 10], mean: [0.5; 3], std: [0.5; 3] };
+        let pixels = (0..8 * input.image_bytes()).map(|i| i as u8).collect();
+        let images = Arc::new(data::InMemory { pixels, labels: vec![0, 1, 0, 1, 0, 1, 0, 1] });
+        Source { name, input, train: images.clone(), test: images, notes: vec![] }
+    }
+
+    /// What its name does not say of a dataset, the checkpoint does.
+    #[test]
+    fn an_own_dataset_is_trained_on_and_known_again() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let flags: Flags =
+            toml::from_str("arch = 'resnet8'\nbatch-size = 2\nmax-steps = 1").expect("valid TOML");
+        for name in [DatasetName::Synthetic, DatasetName::ImageFolder] {
+            let run = RunDir::new(directory.path().join(name.to_string()));
+            let settings = flags.clone().resolve().expect("legal");
+            let setup = Setup::of(settings, own(name), Target::host()).expect("planned");
+            run.create(&setup.config(), false).expect("a directory");
+            setup.begin(Some(run.clone())).expect("small").for_each(|event| drop(event.expect("it runs")));
+            let trained = Trained::read(&run.last(), Stated::default()).expect("a checkpoint");
+            let input = trained.input(name).expect("it was trained on them");
+            assert_eq!(input, own(name).input, "{name}");
+            trained.fold(input).expect("its own images");
+        }
+    }
+
+    /// A label that no class has, in training and in the evaluation behind it.
+    #[test]
+    fn a_label_of_no_class_ends_the_run() {
+        let flags: Flags =
+            toml::from_str("arch = 'resnet8'\nbatch-size = 8\nepochs = 1").expect("valid TOML");
+        for part in [0, 1] {
+            let mut setup =
+                Setup::of(flags.clone().resolve().expect("legal"), own(DatasetName::Cifar10), Target::host())
+                    .expect("planned");
+            let pixels = vec![7; 8 * setup.source.input.image_bytes()];
+            let wrong = Arc::new(data::InMemory { pixels, labels: vec![0, 1, 0, 1, 0, 2, 0, 1] });
+            *[&mut setup.train, &mut setup.test][part] = wrong;
+            let refused = setup.begin(None).expect("a small network").find_map(Result::err).expect("label 2");
+            assert!(
+                refused.to_string().contains("image 5 has label 2, but there are 2 classes"),
+                "{refused}"
+            );
+        }
+    }
+
+    /// Settings are checked whoever opened the dataset.
+    #[test]
+    fn settings_that_an_own_dataset_does_not_allow_are_refused() {
+        let legal = Flags::default().resolve().expect("legal");
+        for (batch_size, accumulate, problem) in [
+            (16, 1, "8 training images"),
+            (0, 1, "--batch-size is 0"),
+            (4, 3, "--accumulate"),
+            (4, 0, "--accumulate"),
+        ] {
+            let settings = Settings { batch_size, accumulate, ..legal.clone() };
+            let refused =
+                Setup::of(settings, own(DatasetName::Cifar10), Target::host()).err().expect(problem);
+            assert!(refused.to_string().contains(problem), "{refused}");
+        }
     }
 
     /// The order of images follows from their number, so that a resume with another one would be another run.

@@ -14,9 +14,12 @@ use std::path::{Path, PathBuf};
 
 /// Trained weights.
 pub struct Trained {
+    /// Where they were read from.
     pub file: PathBuf,
+    /// The network that they are of: what the file says, or a user.
     pub arch: Arch,
     pub shortcut: Shortcut,
+    /// What the weights of the residual blocks are of.
     pub method: Method,
     /// Plain weights: see [`weights::discretize`].
     pub tensors: Tensors,
@@ -40,6 +43,7 @@ pub fn method(tensors: &Tensors, settings: Option<&serde_json::Value>) -> Method
 /// What a user says where a file does not.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stated {
+    /// In place of what the file says.
     pub arch: Option<Arch>,
     pub shortcut: Option<Shortcut>,
     /// A run's last checkpoint in place of its best.
@@ -101,7 +105,7 @@ impl Trained {
 
     /// What is known of the images and classes of `dataset` without its files.
     pub fn input(&self, dataset: DatasetName) -> Option<Input> {
-        dataset.input().or_else(|| self.input.clone().filter(|_| self.dataset == Some(dataset)))
+        self.input.clone().filter(|_| self.dataset == Some(dataset)).or_else(|| dataset.input())
     }
 
     /// The model for what `input` says, without ranges of activations.

@@ -2,7 +2,7 @@
 
 use crate::dispatches::param;
 use crate::support::{data, targets};
-use shiftnet::data::{Dataset, DatasetName, Input, Need, Source};
+use shiftnet::data::{Dataset, DatasetName, InMemory, Input, Need, Source};
 use shiftnet::deploy::compile::{Inference, Options};
 use shiftnet::deploy::{Arith, Model, Session, calibrate, fold, onnx, packed, session};
 use shiftnet::engine::{Engine, Target};
@@ -341,9 +341,22 @@ fn what_integers_cannot_do_is_said() {
         let message = compile(&five, arith);
         assert!(message.contains("layer1.0.conv1") && message.contains("i8"), "{message}");
     }
+    for bits in [0, 1, 7, 32] {
+        let message = compile(&five, Arith::Shift { bits });
+        assert!(message.contains(&format!("is {bits}, but must be 8 or 16")), "{message}");
+    }
     let plain = Case::new("resnet8", Shortcut::B, S3, 3, [32, 32]).fold();
     let message = compile(&plain, Arith::Dp4a);
     assert!(message.contains("calibrate"), "{message}");
+}
+
+/// Without images there are no ranges.
+#[test]
+fn calibration_wants_images() {
+    let mut model = Case::new("resnet8", Shortcut::B, S3, 3, [8, 8]).fold();
+    let none = Arc::new(InMemory { pixels: vec![], labels: vec![] });
+    let refused = calibrate::calibrate(&mut model, none, &Target::host()).expect_err("no images").to_string();
+    assert!(refused.contains("no images") && model.exponents.is_none(), "{refused}");
 }
 
 /// Any number of images, in whatever batches, several on their way.
