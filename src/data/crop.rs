@@ -241,6 +241,17 @@ mod tests {
         assert_eq!([32, 64, 223, 224, 288].map(short_side), [32, 64, 223, 256, 329]);
     }
 
+    /// Eight times as long as wide is not too long; of what is longer the middle is seen.
+    #[test]
+    fn ends_of_long_images_are_cut_off() {
+        for (long, size, first) in [(160, 160, 0), (161, 160, 0), (164, 160, 2)] {
+            let fitted = fit(&places(long, 20), 20);
+            assert_eq!((fitted.width, fitted.height, fitted.bytes[0]), (size, 20, first), "{long} x 20");
+            let fitted = fit(&places(20, long), 20);
+            assert_eq!((fitted.width, fitted.height, fitted.bytes[1]), (20, size, first), "20 x {long}");
+        }
+    }
+
     #[test]
     fn packed_images_evaluate_as_the_files_do() {
         let image = decode(include_bytes!("../../tests/fixtures/turned.jpg")).expect("an image");

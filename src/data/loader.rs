@@ -274,17 +274,22 @@ mod tests {
         let named = |(problem, name): (&String, &&str)| problem.contains(name);
         assert_eq!(batch.unreadable.len(), 2);
         assert!(batch.unreadable.iter().zip(&["image 4 ", "image 49 "]).all(named), "{:?}", batch.unreadable);
+        // Another image by the numbers of the one that is not there.
+        let [got, own] = [4, 5].map(|index| Batch::read(&Drawn, &[index], varied(7)).expect("readable"));
+        let mut draws = Draws::new(3, Stream::Crop, 7, 4);
+        let expected: Vec<u8> = (0..16).map(|_| draws.bits() as u8).collect();
+        assert!(got.images == expected && got.labels == own.labels && got.images != own.images);
         let strict = Reading { strict: true, ..Reading::plain(1) };
         let error = Batch::read(&Drawn, &[3, 14, 4], strict).expect_err("damaged").to_string();
         assert!(error.contains("image 14 is damaged"), "{error}");
     }
 
-    /// Every image is damaged.
-    struct Nothing;
+    /// As many images, of which every one is damaged.
+    struct Nothing(usize);
 
     impl Dataset for Nothing {
         fn len(&self) -> usize {
-            100_000
+            self.0
         }
 
         fn read(&self, _: usize, _: &mut [u8]) -> Result<u32> {
@@ -326,7 +331,16 @@ mod tests {
 
     #[test]
     fn a_dataset_without_an_image_is_an_error() {
-        let error = Batch::read(&Nothing, &[5], Reading::plain(1)).expect_err("no image").to_string();
-        assert!(error.contains("x.jpg: is grey, and so are the 99 behind it"), "{error}");
+        for (len, expected) in [
+            (100_000, "x.jpg: is grey, and so are the 99 behind it. Look"),
+            // None is read twice.
+            (3, "x.jpg: is grey, and so are the 2 behind it. Look"),
+            (1, "x.jpg: is grey. Look"),
+            (0, "the dataset is empty"),
+        ] {
+            let read = Batch::read(&Nothing(len), &[len.min(1) as u32 * 5], Reading::plain(1));
+            let error = read.expect_err("no image").to_string();
+            assert_eq!(error, expected, "{len} images");
+        }
     }
 }

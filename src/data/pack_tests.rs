@@ -133,6 +133,13 @@ fn damage_is_noticed() {
         damaged[at] ^= 1 << (at % 8);
         assert!(check(&damaged).is_err(), "byte {at}");
     }
+    // What another version writes may be whole.
+    let mut newer = bytes.clone();
+    newer[8..12].copy_from_slice(&(VERSION + 1).to_le_bytes());
+    let sum = crc32fast::hash(&newer[..HEADER - 4]);
+    newer[HEADER - 4..HEADER].copy_from_slice(&sum.to_le_bytes());
+    let error = check(&newer).expect_err("newer");
+    assert_eq!(error, format!("is of version {}, but this program reads {VERSION}", VERSION + 1));
     // In the pixels it is found when that image is read, and no other takes its place: the file is not to be trusted.
     for at in [HEADER, begin / 2, begin - 1] {
         let mut damaged = bytes.clone();

@@ -135,6 +135,25 @@ mod tests {
         }
     }
 
+    /// As many bits of the scales as fit are kept.
+    #[test]
+    fn as_precise_as_can_be() {
+        let of = |scale, bias, x, y| {
+            let e = Exponents { x, y, residual: None };
+            let r = requantize("layer", &conv(scale, bias), 8, e).expect("it fits");
+            (r.raise, r.shift, r.table[0])
+        };
+        // 2^21 of 0.013 are 27,263; twice as many would be no i16.
+        assert_eq!(of(0.013, 0.25, 4, 5), (0, 20, 27_263));
+        // 2^15 of 1 is one too many.
+        assert_eq!(of(1.0, 0.0, 0, 0), (2, 16, 1 << 14));
+        assert_eq!(of(0.99, 0.0, 0, 0), (1, 16, 32_440));
+        // 2^40 of 1e-9; no more are asked for.
+        assert_eq!(of(1e-9, 0.0, 0, 0), (0, 40, 1100));
+        // The bias decides: 2^46 of it would leave its two words.
+        assert_eq!(of(1e-9, 100.0, 0, 0), (0, 39, 550));
+    }
+
     /// Whatever the scales, and at the ends of all ranges: what kernels keep in 32 bits fits in them.
     #[test]
     fn nothing_overflows() {

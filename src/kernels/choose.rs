@@ -208,6 +208,12 @@ mod tests {
         // 4 entries for 12 places.
         assert_eq!(ruled(&conv2d_weight_grad::KERNEL, shape, 32, 1, with), "registers");
         assert_eq!(ruled(&conv2d_forward::KERNEL, shape, 16, 3, on(AdapterKind::Host, false)), "registers");
+        // 64 pixels, of which stride 2 makes 16: each kernel needs 64 of those that it writes.
+        let halved = Conv::new([1, 8, 8, 16], 16, 3, 2);
+        let of = |kernel| rule(kernel, &halved, &with).name;
+        assert_eq!([&conv2d_forward::KERNEL, &conv2d_input_grad::KERNEL].map(of), ["registers", "subgroup"]);
+        let small = Conv::new([1, 7, 9, 16], 16, 3, 1);
+        assert_eq!(rule(&conv2d_input_grad::KERNEL, &small, &with).name, "registers");
     }
 
     #[test]

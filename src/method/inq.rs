@@ -131,6 +131,8 @@ mod tests {
         let of = |w| nearest(w, 0, 3);
         assert_eq!([of(0.8), of(-0.74), of(0.26), of(0.24), of(-5.0)], [1.0, -0.5, 0.5, 0.0, -1.0]);
         assert!(of(-0.1).is_sign_positive(), "zero is +0");
+        // A border belongs to the larger of its neighbours.
+        assert_eq!([of(0.25), of(-0.25), of(0.75)], [0.5, -0.5, 1.0]);
         // What a file may hold.
         for most in [0.0, f32::INFINITY, f32::MAX, 1e-45] {
             assert!(nearest(most, largest(most), 5).is_finite(), "{most}");
@@ -144,6 +146,14 @@ mod tests {
             let below = ((3 - levels(bits)) as f32).exp2();
             assert_eq!(nearest(below * 0.99, 3, bits), 0.0);
         }
+    }
+
+    /// Of equals the first ones are fixed, and of half a weight a whole one.
+    #[test]
+    fn ties_are_fixed_in_the_order_of_places() {
+        let mut fixed = [0.0; 5];
+        fix(&mut [0.5, -0.5, 0.5, 0.5, -0.5], &mut fixed, 0.5, 3);
+        assert_eq!(fixed, [1.0, 1.0, 1.0, 0.0, 0.0]);
     }
 
     #[test]

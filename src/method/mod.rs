@@ -304,6 +304,58 @@ mod tests {
         }
     }
 
+    /// With the dense prior every weight begins as ±1, else latents of both signs; DeepShift-PS draws from ranges of its own.
+    #[test]
+    fn latents_begin_as_their_papers_say() {
+        for method in [MethodName::S3, MethodName::DenseShift].map(|name| Method { name, bits: 4 }) {
+            let family = method.family();
+            let planes = family.latents().len();
+            let mut draws = Draws::new(1, Stream::Synthetic, 0, 0);
+            let mut drawn = |init| -> Vec<f32> {
+                (0..planes).map(|plane| family.initial(plane, init, 0.5, &mut draws)).collect()
+            };
+            for _ in 0..1000 {
+                let latents = drawn(InitName::Dense);
+                assert_eq!(family.weight(&latents, 1.0), latents[0].signum(), "{method}: {latents:?}");
+            }
+            let normal: Vec<Vec<f32>> = (0..1000).map(|_| drawn(InitName::Normal)).collect();
+            for plane in 0..planes {
+                let above = normal.iter().filter(|latents| latents[plane] > 0.0).count();
+                assert!((400..600).contains(&above), "{method}: {above} of 1000 in plane {plane}");
+            }
+        }
+        let family = deepshift_ps::DeepShiftPs::new(6);
+        let mut draws = Draws::new(1, Stream::Synthetic, 0, 0);
+        for (plane, [low, high]) in [[-1.0, 1.0], [-10.0, -1.0]].into_iter().enumerate() {
+            let mut drawn = || family.initial(plane, InitName::Dense, 0.5, &mut draws);
+            let values: Vec<f32> = (0..1000).map(|_| drawn()).collect();
+            let (least, most) = values.iter().fold((f32::MAX, f32::MIN), |(a, b), &v| (a.min(v), b.max(v)));
+            let near = |value: f32, end: f32| (value - end).abs() < 0.1;
+            assert!(near(least, low) && near(most, high), "plane {plane}: from {least} to {most}");
+            assert!(low <= least && most < high, "plane {plane}: from {least} to {most}");
+        }
+    }
+
+    /// A family that begins from a plain weight begins near it, a zero as near as it has.
+    #[test]
+    fn plain_weights_are_gone_on_with() {
+        let begun = |family: &dyn Family, weight: f32| {
+            let mut latents = family.adopt(weight).expect("it can begin from one");
+            family.confine(&mut latents);
+            family.weight(&latents, 1.0)
+        };
+        let ps = deepshift_ps::DeepShiftPs::new(3);
+        assert_eq!([0.0, -0.0, -0.3, 0.02, 5.0].map(|w| begun(&ps, w)), [0.0, 0.0, -0.25, 0.25, 1.0]);
+        let q = deepshift_q::DeepShiftQ::new(3);
+        assert_eq!([0.0, -0.3, 0.02, 5.0].map(|w| begun(&q, w)), [0.125, -0.25, 0.125, 1.0]);
+        assert_eq!([0.0, -0.3].map(|w| begun(&inq::Inq { bits: 3 }, w)), [0.0, -0.3]);
+        assert_eq!(inq::Inq { bits: 3 }.adopt(0.25), Some(vec![0.25, 0.0]), "nothing is fixed yet");
+        assert!([MethodName::S3, MethodName::DenseShift].iter().all(|&name| {
+            let method = Method { name, bits: 3 };
+            method.family().adopt(1.0).is_none()
+        }));
+    }
+
     /// What a file's tensors are called tells the family.
     #[test]
     fn names_of_latents_tell_the_family() {

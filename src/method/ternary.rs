@@ -69,6 +69,8 @@ mod tests {
         // The mean magnitude is 1, so the border is 0.7.
         let latents = [0.69, -0.69, 0.71, -1.91, 0.0, 2.0];
         assert_eq!(super::super::weights(&Ternary, &[&latents]), [0.0, 0.0, 1.0, -1.0, 0.0, 1.0]);
+        // A weight on the border is 0.
+        assert_eq!([0.7, -0.7, 0.70001].map(|v| Ternary.weight(&[v], 0.7)), [0.0, 0.0, 1.0]);
         let mut d = [0.0];
         Ternary.gradients(&[0.3], -2.5, 1.0, &mut d);
         assert_eq!(d, [-2.5]);

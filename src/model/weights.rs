@@ -313,6 +313,38 @@ mod tests {
         assert!(discretize(short).expect_err("one value").contains("not as many values"));
     }
 
+    /// What a file can hold that is no network's.
+    #[test]
+    fn tensors_that_mean_nothing_are_named() {
+        let demo =
+            [("c.weight", -1.0), ("c.weight_val", 1.0), ("c.weight_shift2", 0.5), ("c.weight_shift", 2.0)];
+        let twice = tensors(&[&demo[..], &[("c.weight_sign", 3.0)]].concat());
+        let error = rename_demo_latents(twice).expect_err("two signs");
+        assert_eq!(error, "c.weight and c.weight_sign are the same latent, but differ");
+        let strange = tensors(&[("c.weight_sign", 1.0), ("c.weight_q", 1.0), ("d.weight", 1.0)]);
+        let error = discretize(strange).expect_err("of two methods");
+        assert_eq!(error, "c has weight_q, weight_sign, which are not the latents of any method");
+        let mut uneven = tensors(&[("c.weight_s", 1.0), ("c.weight_p", -1.0)]);
+        uneven.insert("c.weight_p".into(), (vec![2], vec![-1.0; 2]));
+        assert_eq!(discretize(uneven).expect_err("two shapes"), "the latents of c have different shapes");
+    }
+
+    /// Halves of both kinds are read exactly; counters are passed over, and other integers are named.
+    #[test]
+    fn types_of_other_programs() {
+        let file = |name: &str, dtype, bytes: &[u8]| {
+            let view = TensorView::new(dtype, vec![2], bytes).expect("two values");
+            of_safetensors(&safetensors::serialize([(name, view)], None).expect("valid"))
+        };
+        for (dtype, bytes) in [(Dtype::F16, [0, 0x3e, 0, 0xc0]), (Dtype::BF16, [0xc0, 0x3f, 0, 0xc0])] {
+            let read = file("a.weight", dtype, &bytes).expect("floats");
+            assert_eq!(read["a.weight"], (vec![2], vec![1.5, -2.0]), "{dtype:?}");
+        }
+        assert!(file("bn1.num_batches_tracked", Dtype::I64, &[0; 16]).expect("a counter").is_empty());
+        let error = file("a.weight", Dtype::I64, &[0; 16]).expect_err("integers");
+        assert_eq!(error, "a.weight is I64, but must be f32, f16 or bf16");
+    }
+
     #[test]
     fn mismatches_are_described() {
         let wanted = BTreeMap::from([("a".to_string(), vec![1]), ("b".to_string(), vec![2])]);

@@ -114,6 +114,22 @@ mod tests {
         assert_eq!(slots.bytes(), 1000);
     }
 
+    /// The backward pass that adds is another form of the first, not something behind it: what each uses in one dispatch alone
+    /// is free in the others.
+    #[test]
+    fn both_backward_passes_are_one_time() {
+        let mut plan = Plan::default();
+        let [a, b] = ["a", "b"].map(|name| plan.scratch(name, &[100]));
+        for list in [List::Backward, List::BackwardAdd] {
+            plan.push(list, dispatch(&[a]));
+            plan.push(list, dispatch(&[b]));
+        }
+        assert_eq!(assign(&plan).sizes, [100]);
+        // What a later list uses is alive until then.
+        plan.push(List::Update, dispatch(&[a]));
+        assert_eq!(assign(&plan).sizes, [100, 100]);
+    }
+
     proptest::proptest! {
         /// Whatever a plan does, buffers that share a slot are never alive at the same time, and fit.
         #[test]

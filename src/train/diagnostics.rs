@@ -192,9 +192,37 @@ mod tests {
         let sample = Sample { latents: vec![sample.weights.clone(), sample.latents[1].clone()], ..sample };
         let w = weights(&crate::method::inq::Inq { bits: 3 }, &sample, 1, 1);
         assert_eq!((w.shift_histogram.clone(), w.sparsity, w.real), (vec![2, 2], 0.125, 0.375));
-        let layers = [1, 2].map(|_| Layer { name: String::new(), weights: w.clone() });
-        let all = total(&layers, &[sample.clone(), sample], 1, 1).expect("two layers");
-        assert_eq!((all.shift_histogram, all.sparsity, all.real), (vec![4, 4], 0.125, 0.375));
+        // With a layer of two weights, of which one is real: 4 of 10.
+        let small = Sample {
+            weights: vec![0.5, 0.3],
+            last_flip: vec![0.0; 2],
+            latents: vec![vec![0.5, 0.3], vec![1.0, 0.0]],
+            ..Sample::default()
+        };
+        let other = weights(&crate::method::inq::Inq { bits: 3 }, &small, 1, 1);
+        assert_eq!((other.shift_histogram.clone(), other.real), (vec![0, 1], 0.5));
+        let layers = [w, other].map(|weights| Layer { name: String::new(), weights });
+        let all = total(&layers, &[sample, small], 1, 1).expect("two layers");
+        assert_eq!((all.shift_histogram, all.sparsity, all.real), (vec![2, 3], 0.1, 0.4));
+    }
+
+    /// The gradient of a weight that is fixed moves nothing, and counts for nothing. What changed is of the epoch's steps.
+    #[test]
+    fn what_moves_alone_is_measured() {
+        let sample = Sample {
+            weights: vec![0.5, 0.3],
+            last_flip: vec![0.0; 2],
+            changes: [1, 0, 2],
+            dw: vec![3.0, -4.0],
+            latents: vec![vec![0.5, 0.3], vec![1.0, 0.0]],
+        };
+        let family = crate::method::inq::Inq { bits: 3 };
+        let w = weights(&family, &sample, 1, 1);
+        let norms = ["weight_inq", "weight_fixed"].map(|latent| w.gradient_norms[latent]);
+        assert_eq!((norms, w.gradient_norms.len()), ([4.0, 0.0], 2));
+        // An epoch of one step, and one of none.
+        assert_eq!((w.sign_flip_rate, w.zero_change_rate, w.shift_change_rate), (0.5, 0.0, 1.0));
+        assert_eq!(weights(&family, &sample, 1, 0).sign_flip_rate, 0.0);
     }
 
     /// Powers of two below 1 count from the smallest.

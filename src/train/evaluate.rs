@@ -217,4 +217,14 @@ mod tests {
         let refused = load(&forced, &tensors, 0).err().expect("no batch has no images").to_string();
         assert!(refused.contains("micro_batch is 0"), "{refused}");
     }
+
+    #[test]
+    fn scores_by_hand() {
+        let of = |loss, top1, top5| Verdict { loss, class: 0, label: 0, top1, top5 };
+        let verdicts =
+            [of(0.5, true, true), of(1.0, false, true), of(2.5, false, false), of(4.0, false, true)];
+        let expected = Score { top1: 25.0, top5: 75.0, loss: 2.0, images: 4 };
+        assert_eq!(score(&verdicts), expected);
+        assert_eq!(score(&[]), Score::default());
+    }
 }

@@ -339,6 +339,38 @@ mod tests {
         assert!((three.std.expect("of three") - 7f64.sqrt()).abs() < 1e-12);
     }
 
+    /// Where none is finished, those that are under way are counted, and those that have not begun are not.
+    #[test]
+    fn what_has_not_begun_does_not_count() {
+        let row = |name: &str, epoch: u64| {
+            let mut row = not_begun(&Entry { name: name.into(), group: None, directory: name.into() });
+            if epoch > 0 {
+                (row.state, row.seed, row.epoch) = (Far::Unfinished, Some(epoch), epoch);
+                row.measured.val_top1 = Some(10.0 * epoch as f64);
+            }
+            row
+        };
+        let rows = [row("a", 0), row("b", 2), row("c", 3)];
+        let group = summed("x".into(), rows.iter());
+        assert_eq!((group.runs, group.finished, group.seeds, group.unfinished_at), (3, 0, 2, Some([2, 3])));
+        let top1 = group.measured.val_top1.expect("of two runs");
+        assert!(top1.mean == 25.0 && top1.std.is_some() && top1.n == 2, "{top1:?}");
+    }
+
+    /// Settings are f32, and are said in the shortest form that tells them apart.
+    #[test]
+    fn settings_in_words() {
+        let flags: crate::train::Flags =
+            toml::from_str("lr = 0.1\nalpha = 0.0005\nwd = 0.001").expect("settings");
+        let settings = flags.resolve().expect("legal");
+        let adapter = crate::gpu::AdapterInfo::host(false);
+        let config = Config { version: "1".into(), settings, adapter, variants: Default::default() };
+        let words = words(&config, 0);
+        let of = |name: &str| words.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
+        let said = ["lr", "alpha", "wd", "bits", "seed"].map(of);
+        assert_eq!(said, [Some("0.1"), Some("5e-4"), Some("0.001"), Some("3"), None]);
+    }
+
     #[test]
     fn of_paths_the_end_is_said_that_tells_them_apart() {
         let paths =
