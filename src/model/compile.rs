@@ -442,7 +442,7 @@ mod tests {
             assert!(error.starts_with(name), "{error}");
         }
         for (image, classes, problem) in [([0, 8], 3, "0x8"), ([8, 8], 0, "classes")] {
-            let error = arch.build(Shortcut::B, image, classes).err().expect(problem).to_string();
+            let error = arch.build(Shortcut::B, image, classes).expect_err(problem).to_string();
             assert!(error.contains(problem), "{error}");
         }
         let mut graph = arch.build(Shortcut::B, [8, 12], 3).expect("legal");
