@@ -23,7 +23,7 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct Pack {
-    /// A folder with train/<class>/ and val/<class>/, or val/<class>/ alone
+    /// A folder with train/CLASS/ and val/CLASS/, or val/CLASS/ alone
     #[arg(value_name = "DIR")]
     directory: PathBuf,
 

@@ -145,8 +145,7 @@ fn check_output(out: &Path, inputs: &[&Path]) -> Result<()> {
     files::check(out)?;
     let place = |path: &Path| std::fs::canonicalize(path).ok();
     // What is not there yet may be a file that the run will need.
-    let to_be =
-        || Some(place(&std::path::absolute(out).ok()?.parent()?.to_path_buf())?.join(out.file_name()?));
+    let to_be = || Some(place(std::path::absolute(out).ok()?.parent()?)?.join(out.file_name()?));
     let Some(there) = place(out).or_else(to_be) else { return Ok(()) };
     let refused = match () {
         () if inputs.iter().any(|input| place(input).as_ref() == Some(&there)) => "is what is read",

@@ -50,8 +50,8 @@ pub fn evaluate(image: &Pixels, [height, width]: [usize; 2], planes: &mut [u8]) 
         if height.min(width) >= MARGIN_FROM { [height, width].map(short_side) } else { [height, width] };
     // The side that has to grow more, or shrink less, is fitted; the other keeps the aspect.
     let size = match height * image.width >= width * image.height {
-        true => [(fitted[0] * image.width / image.height).max(width), fitted[0]],
-        false => [fitted[1], (fitted[1] * image.height / image.width).max(height)],
+        true => [fitted[0] * image.width / image.height, fitted[0]],
+        false => [fitted[1], fitted[1] * image.height / image.width],
     };
     let resized = resize(&image, size);
     let Region { left, top, .. } = Region::centre([width, height], size);

@@ -211,8 +211,8 @@ mod tests {
     use super::super::samples::Sample;
     use super::*;
     use crate::gpu::AdapterInfo;
+    use crate::train::Flags;
     use crate::train::run_dir::Config;
-    use crate::train::settings::Flags;
 
     fn report(lines: &str) -> Report {
         let mut adapter = AdapterInfo::host(false);

@@ -209,14 +209,15 @@ mod tests {
     /// The gradient of a weight that is fixed moves nothing, and counts for nothing. What changed is of the epoch's steps.
     #[test]
     fn what_moves_alone_is_measured() {
+        let family = crate::method::inq::Inq { bits: 3 };
+        let latents = vec![vec![0.5, 0.3], vec![1.0, 0.0]];
         let sample = Sample {
             weights: vec![0.5, 0.3],
             last_flip: vec![0.0; 2],
             changes: [1, 0, 2],
-            dw: vec![3.0, -4.0],
-            latents: vec![vec![0.5, 0.3], vec![1.0, 0.0]],
+            gradient_norms: gradient_norms(&family, &latents, &[3.0, -4.0]),
+            latents,
         };
-        let family = crate::method::inq::Inq { bits: 3 };
         let w = weights(&family, &sample, 1, 1);
         let norms = ["weight_inq", "weight_fixed"].map(|latent| w.gradient_norms[latent]);
         assert_eq!((norms, w.gradient_norms.len()), ([4.0, 0.0], 2));

@@ -4,6 +4,7 @@ pub mod checkpoint;
 pub mod diagnostics;
 pub mod evaluate;
 pub mod events;
+pub mod flags;
 pub mod run_dir;
 pub mod schedule;
 pub mod settings;
@@ -20,8 +21,9 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 pub use events::Event;
+pub use flags::Flags;
 pub use run_dir::RunDir;
-pub use settings::{Flags, Settings};
+pub use settings::Settings;
 pub use setup::Setup;
 pub use tensorboard::TensorBoard;
 pub use trained::{Stated, Trained};

@@ -384,7 +384,7 @@ mod tests {
             let run = RunDir::new(directory.path().join(name.to_string()));
             let settings = flags.clone().resolve().expect("legal");
             let setup = Setup::of(settings, own(name), Target::host()).expect("planned");
-            run.create(&setup.config(), false).expect("a directory");
+            let _lock = run.create(&setup.config(), false).expect("a directory");
             setup.begin(Some(run.clone())).expect("small").for_each(|event| drop(event.expect("it runs")));
             let trained = Trained::read(&run.last(), Stated::default()).expect("a checkpoint");
             let input = trained.input(name).expect("it was trained on them");

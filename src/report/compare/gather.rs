@@ -365,7 +365,7 @@ mod tests {
         let settings = flags.resolve().expect("legal");
         let adapter = crate::gpu::AdapterInfo::host(false);
         let config = Config { version: "1".into(), settings, adapter, variants: Default::default() };
-        let words = words(&config, 0);
+        let words = words(&config, [0; 2]);
         let of = |name: &str| words.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
         let said = ["lr", "alpha", "wd", "bits", "seed"].map(of);
         assert_eq!(said, [Some("0.1"), Some("5e-4"), Some("0.001"), Some("3"), None]);

@@ -228,9 +228,9 @@ mod tests {
     use crate::experiment::Published;
     use crate::report::compare::{Entry, Subject, gather};
     use crate::report::html::tests::assert_balanced;
+    use crate::train::Flags;
     use crate::train::RunDir;
     use crate::train::run_dir::Config;
-    use crate::train::settings::Flags;
     use std::path::Path;
 
     /// Writes a run whose epochs end with these `val_top1`.
