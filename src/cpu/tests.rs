@@ -1,8 +1,10 @@
 //! The fast forms against the twins, at shapes that no network has.
 
 use super::lanes::PORTABLE;
-use super::{conv2d_forward, conv2d_input_grad, conv2d_weight_grad};
+use super::{conv2d_dot, conv2d_forward, conv2d_input_grad, conv2d_weight_grad};
 use crate::kernels::conv2d_forward::Params;
+use crate::kernels::conv2d_shift;
+use crate::method::codec;
 use crate::reference;
 use crate::rng::{Draws, Stream};
 use std::sync::atomic::Ordering;
@@ -30,6 +32,7 @@ const SHAPES: [([usize; 4], usize, usize, usize); 17] = [
 
 type Forward = fn(&Params, &[f32], &[f32], &mut [f32], &mut [f32]);
 type Backward = fn(&Params, &[f32], &[f32], &mut [f32]);
+type Integers = fn(&conv2d_shift::Params, &[u32], &[u32], &[u32], &[u32], &mut [u32]);
 
 fn normal(draws: &mut Draws, len: usize) -> Vec<f32> {
     (0..len).map(|_| draws.normal()).collect()
@@ -100,4 +103,34 @@ fn compare_convolutions() {
             assert_within_eps(&format!("{what}: dw, {splits} splits"), &got, &want, p.pixels());
         }
     }
+}
+
+/// Sums past 2^24, which f32 rounds, are right to the last unit: here those of an even and of an odd number, each just below
+/// what the next or the last result begins at.
+#[test]
+fn dot_products_are_exact_where_f32_is_not() {
+    const C: usize = 2056;
+    let conv = Params::new([1, 1, 2, C], 4, 1, 1);
+    let p = conv2d_shift::Params::new(&conv, 8, [0, 16, 16], 0);
+    // The first channel adds its activation, all others -128 times 64.
+    let weights: Vec<f32> = (0..C * 4).map(|i| if i < 4 { 1.0 } else { 64.0 }).collect();
+    let w = codec::nibbles(&weights, 4).expect("all have codes");
+    let first = [1, 2];
+    let x: Vec<i32> = (0..2 * C).map(|i| if i % C == 0 { first[i / C] } else { -128 }).collect();
+    let x = reference::integers::pack(&x, 8);
+    let sums = first.map(|first| i64::from(first) - 128 * 64 * (C as i64 - 1));
+    assert!(sums.iter().all(|sum| *sum < -(1 << 24)));
+    // Of the two columns of each sum one is 0 from it on, the other until it.
+    const M: i64 = 32_767;
+    let biases = sums.map(|sum| [-sum * M, -sum * M + 65_536 - M]).concat();
+    let column = |f: fn(i64) -> i64| biases.iter().map(|&b| f(b) as u32).collect::<Vec<u32>>();
+    let requant = [vec![M as u32; 4], column(|b| b >> 16), column(|b| b & 0xffff)].concat();
+    let run = |f: Integers| {
+        let mut y = vec![0; 2];
+        f(&p, &x, &w, &requant, &[], &mut y);
+        reference::integers::unpack(&y, 8)
+    };
+    let want = run(reference::conv2d_dot::conv2d_dot);
+    assert_eq!((&want[..2], &want[6..]), (&[0, 0][..], &[0, 0][..]));
+    assert_eq!(run(conv2d_dot::conv2d_dot), want);
 }

@@ -170,6 +170,19 @@ fn exports_are_read_by_others_and_by_us() {
     let ours = stdout(&succeed(&[&["eval", run], &limit[..]].concat()));
     let theirs = stdout(&succeed(&[&["eval", text(&plain), "-a", "resnet8"], &limit[..]].concat()));
     assert_eq!(ours, theirs);
+    // Names and shapes alone do not say what they are weights of.
+    let refused = shiftnet(&["eval", text(&plain)]);
+    assert_refused(
+        "no architecture",
+        &refused,
+        2,
+        &["plain.safetensors does not say its architecture", "--arch"],
+    );
+    let out = path("unnamed.onnx");
+    let refused =
+        shiftnet(&["export", text(&plain), "-a", "resnet8", "--format", "onnx", "--out", text(&out)]);
+    assert_refused("no classes", &refused, 2, &["does not say what its classes are", "--dataset"]);
+    assert!(!out.exists());
 }
 
 #[test]
@@ -185,11 +198,16 @@ fn bad_models_and_images_are_refused() {
     let mut flipped = whole.clone();
     flipped[whole.len() / 2] ^= 16;
     std::fs::write(path("flipped.snp"), flipped).expect("a small file");
+    let mut huge = packed::read(packed_model()).expect("a whole file");
+    huge.fc[0].fill(f32::MAX);
+    std::fs::write(path("huge.snp"), packed::encode(&huge).expect("all of it is finite"))
+        .expect("a small file");
     let png = std::fs::read(&image).expect("a file");
     std::fs::write(path("half.png"), &png[..png.len() / 2]).expect("a small file");
     let model = text(packed_model());
-    let [image, empty, text_png, half, missing, short, flipped] =
-        ["image.png", "empty", "text.png", "half.png", "missing.png", "short.snp", "flipped.snp"].map(path);
+    let [image, empty, text_png, half, missing, short, flipped, huge] =
+        ["image.png", "empty", "text.png", "half.png", "missing.png", "short.snp", "flipped.snp", "huge.snp"]
+            .map(path);
     let best = finished().join("best.safetensors");
     let cases: &[(&[&str], i32, &[&str])] = &[
         (&["infer", model, text(&text_png)], 1, &["text.png", "no image"]),
@@ -201,6 +219,11 @@ fn bad_models_and_images_are_refused() {
         (&["infer", text(&best), text(&image)], 1, &["best.safetensors", "not a packed model"]),
         (&["infer", text(&short), text(&image)], 1, &["short.snp", "truncated"]),
         (&["infer", text(&flipped), text(&image)], 1, &["flipped.snp", "checksum"]),
+        (
+            &["infer", text(&huge), text(&image)],
+            1,
+            &["huge.snp: computes values that are not finite", "image.png"],
+        ),
         (&["eval", text(&short)], 1, &["short.snp"]),
         (&["inspect", text(&flipped)], 1, &["flipped.snp", "checksum"]),
         (&["eval", model, "-a", "resnet20"], 1, &["holds resnet8"]),
@@ -267,4 +290,8 @@ fn full_precision_is_not_packed() {
     assert_refused("fp32", &refused, 2, &["full-precision", "onnx"]);
     assert!(!out.exists() && stderr(&refused).lines().count() == 1);
     succeed(&["export", text(&run), "--format", "onnx", "--out", text(&out)]);
+    for arith in ["shift", "dp4a"] {
+        let refused = shiftnet(&["eval", text(&run), "--arith", arith, "--adapter", "host"]);
+        assert_refused(arith, &refused, 2, &["computes with f32 only", "--arith float"]);
+    }
 }

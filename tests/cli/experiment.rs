@@ -149,6 +149,14 @@ fn a_run_that_fails() {
         .collect::<Vec<_>>();
     succeed(&replaced.iter().map(String::as_str).collect::<Vec<_>>());
     assert!(!out.join("s3/failed.txt").exists());
+    // Nor is it the experiment's.
+    let taken = shiftnet(&line(&file, &out));
+    assert_refused(
+        "another run",
+        &taken,
+        2,
+        &["s3 holds a run with another limit than the experiment's", "--out"],
+    );
 }
 
 /// Waits until a file is there, and fails after two minutes.
@@ -297,6 +305,10 @@ fn report_of_two_runs() {
     assert!(other.join("report.html").exists());
     let twice = shiftnet(&["report", text(&run), text(&run)]);
     assert_refused("twice", &twice, 2, &["named twice"]);
+    let last = shiftnet(&["report", text(&run), text(&other), "--checkpoint", "last"]);
+    assert_refused("which weights", &last, 2, &["--checkpoint is for the report of one run"]);
+    let place = shiftnet(&["report", text(&run), "--out", text(&other)]);
+    assert_refused("a place", &place, 2, &["--out is where a comparison of several runs goes"]);
     let none = shiftnet(&["report", text(finished()), text(directory.path())]);
     assert_refused("no run", &none, 1, &["holds no run"]);
 }
