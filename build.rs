@@ -22,10 +22,10 @@ fn of_checkout() -> Option<String> {
         return None;
     }
     let directory = git(&["rev-parse", "--git-dir"])?;
+    let branch = git(&["symbolic-ref", "--quiet", "HEAD"]);
+    let names = ["HEAD", "logs/HEAD"].map(String::from).into_iter().chain(branch);
     // A file that is not there would have this run at each build.
-    for file in
-        ["HEAD", "logs/HEAD"].map(|name| Path::new(&directory).join(name)).iter().filter(|file| file.exists())
-    {
+    for file in names.map(|name| Path::new(&directory).join(name)).filter(|file| file.exists()) {
         println!("cargo:rerun-if-changed={}", file.display());
     }
     git(&["rev-parse", "--short=10", "HEAD"])

@@ -9,7 +9,7 @@ use crate::experiment::{self, EMBEDDED, Experiment, Overrides, Record, Run, Stat
 use crate::kernels::choose::Choices;
 use crate::report;
 use crate::train::run_dir::{Config, Lock, weights_file};
-use crate::train::{RunDir, Settings, Setup, TensorBoard, Trainer};
+use crate::train::{RunDir, Settings, Setup, Trainer};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
@@ -178,11 +178,12 @@ impl<'a> Session<'a> {
         let Experiment { title, claim, source, .. } = &self.experiment;
         print(&format!("{title}\n{claim}\n({source})\n"))?;
         for run in &self.runs {
-            let state = match State::of(&RunDir::new(self.out.join(&run.name)), &run.settings)? {
-                State::New => "not begun".into(),
-                State::Begun(_) => "begun".into(),
-                State::Finished { steps, .. } => format!("finished, {steps} steps"),
-                State::Failed(reason) => format!("failed: {reason}"),
+            let state = match State::of(&RunDir::new(self.out.join(&run.name)), &run.settings) {
+                Ok(State::New) => "not begun".into(),
+                Ok(State::Begun(_)) => "begun".into(),
+                Ok(State::Finished { steps, .. }) => format!("finished, {steps} steps"),
+                Ok(State::Failed(reason)) => format!("failed: {reason}"),
+                Err(error) => format!("cannot go on: {error}"),
             };
             print(&format!("{}: {state}", run.name))?;
         }
@@ -195,7 +196,7 @@ impl<'a> Session<'a> {
         let (trainer, _lock, setup) = match State::of(&directory, &run.settings)? {
             State::Finished { steps, epochs } => {
                 if self.args.tensorboard || directory.tensorboard().is_dir() {
-                    TensorBoard::complete(&directory)?;
+                    train::complete_board(&directory);
                 }
                 self.say(&format!("it is finished: {steps} steps, {epochs} epochs"));
                 self.keep_record()?;

@@ -1,7 +1,7 @@
 //! `shiftnet infer`
 
 use super::progress::eprintln_lossy;
-use super::{Outcome, arith, print, print_json, printable};
+use super::{Outcome, arith, print, print_json};
 use crate::data::pictures;
 use crate::deploy::{Model, Session, packed};
 use crate::engine::Target;
@@ -91,7 +91,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
                 true => print_json(&Line { image: &name, top: &top })?,
                 false => {
                     // Names come from a file: what would move a terminal's cursor is not printed.
-                    let class = |g: &Guess| printable(&g.class).replace('\n', "?");
+                    let class = |g: &Guess| g.class.replace(char::is_control, "?");
                     let guess = |g: &Guess| format!("{} {:.1} %", class(g), 100.0 * g.probability);
                     let top: Vec<String> = top.iter().map(guess).collect();
                     print(&format!("{name:width$}  {}", top.join("  ")))?;

@@ -120,7 +120,7 @@ pub fn run() -> ExitCode {
         }
         Err(error) => {
             // Where even this cannot be written, the exit code still says it.
-            let _ = writeln!(std::io::stderr(), "error: {}", printable(&error.to_string()));
+            progress::eprintln_lossy(&format!("error: {error}"));
             ExitCode::from(error.exit_code())
         }
     }
@@ -128,13 +128,13 @@ pub fn run() -> ExitCode {
 
 /// What files say, without what would steer a terminal.
 fn printable(text: &str) -> String {
-    text.replace(|c: char| c.is_control() && c != '\n', "?")
+    text.replace("\r\n", "\n").replace(|c: char| c.is_control() && !"\n\t".contains(c), "?")
 }
 
 /// Writes a line to the standard output.
 fn print(line: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|e| Error::io("write", OUTPUT, e))
+    writeln!(out, "{}", printable(line)).and_then(|()| out.flush()).map_err(|e| Error::io("write", OUTPUT, e))
 }
 
 /// That a file can be written to `out`, which is made of `inputs`: asked before the work.
@@ -172,12 +172,37 @@ fn quoted(path: &Path) -> String {
 
 /// `value` as one line of JSON on the standard output.
 fn print_json(value: &impl serde::Serialize) -> Result<()> {
-    print(&serde_json::to_string(value).expect("plain data"))
+    print(&json_line(value))
+}
+
+/// `value` as one line of JSON without control characters, of which JSON itself would allow some.
+fn json_line(value: &impl serde::Serialize) -> String {
+    let text = serde_json::to_string(value).expect("plain data");
+    let escaped = |c: char| match c.is_control() {
+        true => format!("\\u{:04x}", u32::from(c)),
+        false => c.into(),
+    };
+    match text.contains(char::is_control) {
+        true => text.chars().map(escaped).collect(),
+        false => text,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A class's name may be anything that a folder's can be.
+    #[test]
+    fn what_steers_a_terminal_is_not_printed() {
+        assert_eq!(printable("3 | lr = 'a'\r\n"), "3 | lr = 'a'\n");
+        assert_eq!(printable("cat\u{1b}[2J\u{9b}1A\tdog\r\n"), "cat?[2J?1A\tdog\n");
+        // JSON says all of it, and the same.
+        let name = "a\u{1b}\u{7f}\u{9b}ü";
+        let line = json_line(&name);
+        assert!(!line.contains(char::is_control), "{line:?}");
+        assert_eq!(serde_json::from_str::<String>(&line).expect("JSON"), name);
+    }
 
     /// clap refuses a command whose groups share a name, but only in builds with debug assertions.
     #[test]

@@ -1,5 +1,6 @@
 //! A run's events for people: a progress bar on a terminal, plain lines elsewhere.
 
+use super::printable;
 use crate::train::Settings;
 use crate::train::events::{Epoch, Event, Step, Weights};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -53,7 +54,7 @@ impl Progress {
     /// Says something above the bar.
     pub fn say(&self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.println(line),
+            Some(bar) => bar.println(printable(line)),
             None if !self.quiet => eprintln_lossy(line),
             None => {}
         }
@@ -135,7 +136,7 @@ impl Progress {
 /// Writes a line to the standard error stream; that nobody reads it is no reason to stop.
 pub fn eprintln_lossy(line: &str) {
     use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", printable(line));
 }
 
 /// A learning rate in four decimals, or in three digits where it is small.

@@ -4,6 +4,7 @@ use super::eval::Which;
 use super::progress::eprintln_lossy;
 use super::{Outcome, print};
 use crate::error::{Error, Result};
+use crate::experiment::Record;
 use crate::report::{self, compare};
 use std::path::{Path, PathBuf};
 
@@ -46,7 +47,8 @@ pub fn run(args: &Args) -> Result<Outcome> {
     args.only_one_run()?;
     let entries = compare::runs(&args.paths)?;
     let out = args.out.clone().unwrap_or_else(|| compare::common(&args.paths));
-    let subject = compare::Subject { title: format!("{} runs", entries.len()), ..Default::default() };
+    let smoke = args.paths.iter().any(|path| Record::is_of_a_try(path));
+    let subject = compare::Subject { title: format!("{} runs", entries.len()), smoke, ..Default::default() };
     comparison(subject, &entries, &out, adapter)
 }
 

@@ -1,7 +1,7 @@
 //! `shiftnet train`
 
 use super::progress::{Progress, eprintln_lossy, human};
-use super::{Outcome, check_output, interrupt, print, quoted};
+use super::{Outcome, check_output, interrupt, json_line, print, quoted};
 use crate::bench::profile;
 use crate::engine::Target;
 use crate::engine::profiled::Recorder;
@@ -170,8 +170,6 @@ fn default_out(settings: &Settings) -> PathBuf {
 
 fn continue_run(args: &Args, run: RunDir, recorder: &Recorder) -> Result<Ready> {
     let config = run.config()?;
-    // Before the checkpoint is read, which somebody else may be about to replace.
-    let lock = if args.dry_run { None } else { Some(run.lock()?) };
     let mut settings = extended(args, config.settings.clone())?;
     // Before its data and its adapter, which a finished run does not need.
     if run.has_checkpoint()? {
@@ -186,7 +184,7 @@ fn continue_run(args: &Args, run: RunDir, recorder: &Recorder) -> Result<Ready> 
         }
         if let Some(line) = finished(&run, &settings, &done) {
             if !args.dry_run && (args.tensorboard || run.tensorboard().is_dir()) {
-                TensorBoard::complete(&run)?;
+                complete_board(&run);
             }
             if !args.quiet {
                 eprintln_lossy(&line);
@@ -194,6 +192,8 @@ fn continue_run(args: &Args, run: RunDir, recorder: &Recorder) -> Result<Ready> 
             return Ok(None);
         }
     }
+    // Before the checkpoint is read that it goes on from, which somebody else may be about to replace.
+    let lock = if args.dry_run { None } else { Some(run.lock()?) };
     let known = Choices { known: config.variants.clone(), ..Choices::default() };
     let target = resumed_on(args.adapter.as_deref(), &config)?.checked(args.checked).with_choices(known);
     if let Some(warning) = moved(&target, &config) {
@@ -236,6 +236,13 @@ pub(super) fn moved(target: &Target, config: &Config) -> Option<String> {
     let differences: Vec<String> =
         target.info().differs_from(&config.adapter).into_iter().chain(version).collect();
     (!differences.is_empty()).then(|| format!("warning: {}", differences.join("\nwarning: ")))
+}
+
+/// Tells TensorBoard what it does not know of a finished run, which that does not hold up.
+pub(super) fn complete_board(run: &RunDir) {
+    if let Err(error) = TensorBoard::complete(run) {
+        eprintln_lossy(&format!("warning: {error}"));
+    }
 }
 
 /// What there is to say where the run has nothing left to do after `done`.
@@ -391,7 +398,7 @@ pub(super) fn drive(
             last_step: trainer.last_step(),
             settings: trainer.settings(),
         };
-        tell(&serde_json::to_string(&begun).expect("plain data"));
+        tell(&json_line(&begun));
     }
     for event in trainer {
         let event = event?;
@@ -405,7 +412,7 @@ pub(super) fn drive(
         }
         match (&event, show.json) {
             (Event::Step(step), true) if !step.logged => {}
-            (_, true) => tell(&serde_json::to_string(&event).expect("events are plain data")),
+            (_, true) => tell(&json_line(&event)),
             (_, false) => progress.show(&event),
         }
         if let Event::End { step, interrupted } = event {

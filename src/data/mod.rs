@@ -57,10 +57,10 @@ pub trait Dataset: Send + Sync {
     }
 }
 
-/// Which dataset.
 /// The longest side of the images that networks see.
 pub const LONGEST_SIDE: usize = 4096;
 
+/// Which dataset.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
 )]

@@ -3,7 +3,7 @@
 use super::decode::Pixels;
 use super::folder::{self, Files, Splits};
 use super::loader::in_parallel;
-use super::{Dataset, DatasetName, Need, Opening, Source, crop};
+use super::{Dataset, DatasetName, LONGEST_SIDE, Need, Opening, Source, crop};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::rng::Draws;
@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const MAGIC: &[u8; 8] = b"SHIFTDAT";
+/// What it may be made for.
+const SIDES: std::ops::RangeInclusive<usize> = 1..=LONGEST_SIDE;
 const VERSION: u32 = 1;
 /// Bytes before the first image: [`MAGIC`], version, the index's CRC-32, its place and length, zeros, the CRC-32 of all that.
 const HEADER: usize = 64;
@@ -109,6 +111,9 @@ pub fn write(
     strict: bool,
     tell: &mut dyn FnMut(Event) -> Result<()>,
 ) -> Result<Packed> {
+    if !SIDES.contains(&side) {
+        return Err(Error::setting("the images' size", side, format!("1 to {LONGEST_SIDE}")));
+    }
     let need = if root.join("train").is_dir() { Need::TrainAndTest } else { Need::Test };
     let splits = Splits::list(root, &Opening { need, ..Opening::default() }, &folder::read_directory)?;
     files::write_with(out, |file| {
@@ -302,9 +307,11 @@ fn contents(index: &[u8], begin: u64) -> Result<(Contents, usize), String> {
         serde_json::from_slice(json).map_err(|e| format!("has an index that cannot be understood ({e})"))?;
     let records = &index[4 + json.len()..];
     let images = contents.train.checked_add(contents.val).and_then(|images| images.checked_mul(RECORD));
-    let sides = 1..=super::LONGEST_SIDE;
-    if images != Some(records.len()) || !sides.contains(&contents.image_size) {
+    if images != Some(records.len()) {
         return Err(inconsistent());
+    }
+    if !SIDES.contains(&contents.image_size) {
+        return Err(format!("is for images of {0} x {0}, which no network sees", contents.image_size));
     }
     let whole = |piece: Piece| {
         piece.offset >= HEADER as u64

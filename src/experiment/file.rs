@@ -73,7 +73,7 @@ impl Experiment {
                 Some(toml::Value::String(name)) if is_a_name(&name) => Some(name),
                 Some(other) => {
                     return Err(wrong(format!(
-                        "the name of [[run]] {} is {other}, but names a directory: letters, digits, `-`, `_` and `.`",
+                        "the name of [[run]] {} is {other}, but names a directory: letters, digits, `-`, `_` and `.`, without .html, .json or .toml at its end",
                         i + 1
                     )));
                 }
@@ -128,6 +128,7 @@ impl Experiment {
 pub(super) fn is_a_name(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     // The experiment's own files have other endings.
+    let name = name.to_ascii_lowercase();
     let own = [".html", ".json", ".toml"].iter().any(|ending| name.ends_with(ending));
     !name.is_empty() && name.len() <= 100 && !name.starts_with('.') && !own && name.chars().all(plain)
 }

@@ -13,6 +13,7 @@ mod samples;
 pub mod sheet;
 
 use crate::error::{Error, Result};
+use crate::experiment::Record;
 use crate::files;
 use crate::train::RunDir;
 use crate::train::run_dir::Config;
@@ -29,6 +30,8 @@ struct Report {
     checkpoint: Option<Checkpoint>,
     /// Or why there are none.
     samples: Result<Samples, String>,
+    /// See [`compare::SMOKE`].
+    smoke: bool,
 }
 
 /// Writes `report.html` of the run in `directory` and returns its path. Runs that are not finished have a page
@@ -60,9 +63,10 @@ pub fn write(directory: &Path, last: bool, adapter: Option<&str>) -> Result<Path
         }
         Err(e) => (None, Err(format!("There are no images here: {e}"))),
     };
+    let smoke = Record::is_of_a_try(directory);
     // `.` has no name of its own.
     let named = std::fs::canonicalize(directory).unwrap_or_else(|_| directory.into());
-    let report = Report { run: samples::name_of(&named), config, metrics, checkpoint, samples };
+    let report = Report { run: samples::name_of(&named), config, metrics, checkpoint, samples, smoke };
     let path = run.report();
     files::write(&path, page::render(&report).as_bytes())?;
     Ok(path)

@@ -2,6 +2,7 @@
 
 use super::Report;
 use super::charts::{self, figures};
+use super::compare::SMOKE;
 use super::html::{document, escape, section};
 use super::ink;
 use super::metrics::Metrics;
@@ -35,9 +36,10 @@ fn head(report: &Report) -> String {
         );
     }
     format!(
-        "<header>\n<h1>{}</h1>\n<p class=\"muted\">{}</p>\n{}<dl class=\"tiles\">\n{tiles}</dl>\n</header>\n",
+        "<header>\n<h1>{}</h1>\n<p class=\"muted\">{}</p>\n{}{}<dl class=\"tiles\">\n{tiles}</dl>\n</header>\n",
         escape(&report.title()),
         escape(&status(report)),
+        if report.smoke { format!("<p class=\"warning\">{SMOKE}</p>\n") } else { String::new() },
         better_last(&report.metrics)
     )
 }
@@ -224,6 +226,7 @@ mod tests {
             metrics: Metrics::parse(lines.as_bytes()).expect("valid lines"),
             checkpoint: None,
             samples: Err("no data in <here>".into()),
+            smoke: false,
         }
     }
 

@@ -85,7 +85,7 @@ pub fn read(path: &Path) -> Result<(Tensors, Progress)> {
 pub fn read_weights(path: &Path) -> Result<(Tensors, Option<Progress>)> {
     if pack::is_file(path) {
         let problem = "is a packed dataset, and no network";
-        return Err(Error::checkpoint(path, problem, "Name it with --data"));
+        return Err(Error::checkpoint(path, problem, "`train` and `eval` take it as --data"));
     }
     let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
     if packed::begins(&bytes) {

@@ -94,7 +94,8 @@ pub struct Weights {
     /// Share of the weights that are not 0 and not yet discrete: INQ's, until its last share is fixed.
     #[serde(skip_serializing_if = "super::is_default")]
     pub real: f64,
-    /// Weights that went to or from 0 at a step, summed over the epoch, over weights x steps.
+    /// Weights that went to or from 0 at a step, summed over the epoch, over weights x steps; with those that INQ fixed to 0 at the
+    /// epoch's beginning.
     pub zero_change_rate: f64,
     /// Nonzero weights whose magnitude changed at a step, likewise.
     pub shift_change_rate: f64,

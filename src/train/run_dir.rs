@@ -100,11 +100,8 @@ impl RunDir {
     pub fn has_checkpoint(&self) -> Result<bool> {
         let last = self.last();
         let gone = |problem: &str| {
-            Err(Error::checkpoint(
-                &last,
-                problem,
-                "Restore it, or begin another run from the best: --init-from RUN",
-            ))
+            let remedy = "Restore it; or move the run away and begin anew, from its best with --init-from";
+            Err(Error::checkpoint(&last, problem, remedy))
         };
         match std::fs::symlink_metadata(&last) {
             Ok(_) if last.exists() => return Ok(true),
@@ -149,14 +146,18 @@ impl RunDir {
     /// # Errors
     /// [`Error::Usage`] where a run is there already, or is being trained; [`Error::Io`].
     pub fn create(&self, config: &Config, overwrite: bool) -> Result<Lock> {
-        if self.holds_a_run() && !overwrite {
-            return Err(Error::Usage(format!(
+        let check = || match self.holds_a_run() && !overwrite {
+            false => Ok(()),
+            true => Err(Error::Usage(format!(
                 "{} already holds a run: continue it with --resume, replace it with --overwrite, or choose another --out",
                 self.path.display()
-            )));
-        }
+            ))),
+        };
+        check()?;
         std::fs::create_dir_all(&self.path).map_err(|e| Error::io("create", &self.path, e))?;
         let lock = self.lock()?;
+        // Somebody else may have made one meanwhile.
+        check()?;
         if self.holds_a_run() {
             let made_of_it = [self.trace(), self.report(), self.failure()];
             let own =

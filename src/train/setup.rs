@@ -53,8 +53,8 @@ impl Setup {
     }
 
     /// Plans the network for the images of `source`, which may be anybody's, and for `target`, by its choices. Checkpoints call the
-    /// dataset `source.name`; they hold its [`Input`](data::Input) too, where that is not the one of this name. What settings say of
-    /// files is not looked at.
+    /// dataset `source.name`; they hold its [`Input`](data::Input) too, where that is not the one of this name. Nothing is read
+    /// from `settings.data`.
     ///
     /// ```
     /// use shiftnet::data::{Dataset, DatasetName, Input, Source};
@@ -106,6 +106,13 @@ impl Setup {
             let problem = format!("{} training images", train.len());
             let expected = format!("at least one batch of {} (--batch-size)", settings.batch_size);
             return Err(Error::setting("--limit, or the dataset,", problem, expected));
+        }
+        if test.is_empty() {
+            return Err(Error::setting(
+                "the dataset",
+                "without test images",
+                "one with images to evaluate on",
+            ));
         }
         let graph = settings.arch.build(settings.shortcut, source.input.image, source.input.classes.len())?;
         let one_value = |node: &&Node| {
@@ -217,7 +224,8 @@ impl Setup {
     /// let config = run.config()?;
     /// let choices = Choices { known: config.variants, ..Choices::default() };
     /// let target = Target::again(&config.adapter)?.with_choices(choices);
-    /// for event in Setup::new(config.settings, target)?.resume(run)? {
+    /// let _lock = run.lock()?;
+    /// for event in Setup::new(config.settings, target)?.resume(run.clone())? {
     ///     event?;
     /// }
     /// # Ok::<(), shiftnet::Error>(())
@@ -391,6 +399,11 @@ mod tests {
             assert_eq!(input, own(name).input, "{name}");
             trained.fold(input).expect("its own images");
         }
+        let mut source = own(DatasetName::Synthetic);
+        source.test = data::first(&source.test, Some(0));
+        let refused = Setup::of(flags.resolve().expect("legal"), source, Target::host()).err();
+        let refused = refused.expect("nothing to evaluate on").to_string();
+        assert!(refused.contains("without test images"), "{refused}");
     }
 
     /// A label that no class has, in training and in the evaluation behind it.

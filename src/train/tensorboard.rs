@@ -50,7 +50,7 @@ impl TensorBoard {
     /// killed before its last events were written, or that had no event files.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Io`]; [`Error::Usage`] where something is missing, and another process trains the run.
     pub fn complete(run: &RunDir) -> Result<()> {
         let older = event_files(&run.tensorboard())?;
         let known = replayed(&older)?;
@@ -66,6 +66,7 @@ impl TensorBoard {
         if !lines.iter().any(missing) {
             return Ok(());
         }
+        let _lock = run.lock()?;
         let mut board = TensorBoard::create(run, &older)?;
         lines.iter().try_for_each(|line| board.scalars(line, is_new))
     }

@@ -164,7 +164,7 @@ impl Trainer {
 
     /// One training step.
     fn step(&mut self) -> Result<()> {
-        let began = Instant::now();
+        let mut began = Instant::now();
         let batch = self.next_batch()?;
         self.clock.wait += began.elapsed().as_secs_f64();
         self.progress.corrupt_images += batch.unreadable.len() as u64;
@@ -178,7 +178,11 @@ impl Trainer {
         }
         if self.progress.step_in_epoch == self.work.steps_per_epoch || self.progress.step >= self.last_step()
         {
+            // What is measured is no time of the step's.
+            self.engine.poll(true)?;
+            let measuring = Instant::now();
             self.measure_gradients()?;
+            began += measuring.elapsed();
         }
         self.engine.run(List::Update)?;
         tracing::debug!("step {} is submitted", self.progress.step);
@@ -245,9 +249,9 @@ impl Trainer {
             augment: self.work.augment.into(),
         };
         let bytes = n * self.work.image_bytes;
-        self.engine.write(io.step, bytemuck::bytes_of(&header))?;
+        io.write_step(self.engine.as_mut(), &header)?;
         io.write_images(self.engine.as_mut(), &batch.images[micro * bytes..][..bytes])?;
-        self.engine.write(io.labels, bytemuck::cast_slice(&batch.labels[micro * n..][..n]))
+        io.write_labels(self.engine.as_mut(), &batch.labels[micro * n..][..n])
     }
 
     fn lr(&self) -> f32 {

@@ -220,6 +220,12 @@ fn tried_with_overrides() {
         html.contains("Its numbers are no results") && html.contains("epochs = 1, limit-val = 8, lr = 0.1")
     );
     assert_eq!(comparison(&out)["smoke"], true);
+    // So are they where its runs are looked at alone.
+    let [one, other, two] = [out.join("s3"), out.join("tuned"), directory.path().join("two")];
+    let html = std::fs::read_to_string(one.join("report.html")).expect("a page");
+    assert!(html.contains("Its numbers are no results"), "{html}");
+    succeed(&["report", text(&one), text(&other), "--out", text(&two)]);
+    assert_eq!(comparison(&two)["smoke"], true);
     // A list that was replaced gives no name.
     let config = std::fs::read_to_string(out.join("s3/config.toml")).expect("a run");
     for setting in ["dataset = \"synthetic\"", "epochs = 1\n", "limit = 48\n", "lr = 0.1"] {
