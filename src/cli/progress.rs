@@ -148,11 +148,17 @@ fn rate(lr: f32) -> String {
 /// `weights 0 2.1 %, ±1 90.0 %, ±2 7.9 %; 0.05 % of the signs flip a step`; of real ones the flips alone.
 fn shares(weights: &Weights) -> String {
     let nonzero = weights.shift_histogram.iter().sum::<u64>().max(1) as f64;
-    let share = |(shift, &count): (usize, &u64)| {
-        let finished = 1.0 - weights.sparsity - weights.real;
-        format!(", ±{} {:.1} %", 1u64 << shift, 100.0 * finished * count as f64 / nonzero)
-    };
-    let mut values: String = weights.shift_histogram.iter().enumerate().map(share).collect();
+    let finished = 1.0 - weights.sparsity - weights.real;
+    let share = |&count: &u64| format!("{:.1} %", 100.0 * finished * count as f64 / nonzero);
+    let shares: Vec<String> = weights.shift_histogram.iter().map(share).collect();
+    // 5 bits have 15 magnitudes, of which few weights use the larger ones.
+    let used = shares.iter().rposition(|share| share != "0.0 %").map_or(0, |last| last + 1).max(2);
+    let alone = if shares.len() > used + 1 { used } else { shares.len() };
+    let named = |(shift, share): (usize, &String)| format!(", ±{} {share}", 1u64 << shift);
+    let mut values: String = shares[..alone].iter().enumerate().map(named).collect();
+    if let Some(last) = shares.len().checked_sub(1).filter(|last| *last > alone) {
+        values += &format!(", ±{} to ±{} 0.0 %", 1u64 << alone, 1u64 << last);
+    }
     if weights.real > 0.0 {
         values += &format!(", still real {:.1} %", 100.0 * weights.real);
     }
@@ -188,6 +194,19 @@ mod tests {
         let half = super::Weights { real: 0.375, ..weights.clone() };
         let expected = "weights 0 25.0 %, ±1 18.8 %, ±2 12.5 %, ±4 6.2 %, still real 37.5 %; 0.05 % of the signs flip a step";
         assert_eq!(super::shares(&half), expected);
+        let shift_histogram = vec![3, 0, 5, 0, 0, 0, 0];
+        let many = super::Weights { shift_histogram, ..weights.clone() };
+        let expected = "weights 0 25.0 %, ±1 28.1 %, ±2 0.0 %, ±4 46.9 %, ±8 to ±64 0.0 %; 0.05 % of the signs flip a step";
+        assert_eq!(super::shares(&many), expected);
+        for (shift_histogram, end) in [
+            (vec![2, 0, 0], "±1 75.0 %, ±2 0.0 %, ±4 0.0 %; "),
+            (vec![2, 0, 0, 0], "±2 0.0 %, ±4 to ±8 0.0 %; "),
+            (vec![1, 1, 1, 0], "±4 25.0 %, ±8 0.0 %; "),
+            (vec![2], "±1 75.0 %; "),
+        ] {
+            let said = super::shares(&super::Weights { shift_histogram, ..weights.clone() });
+            assert!(said.contains(end), "{said}");
+        }
         let real = super::Weights { sparsity: 0.0, shift_histogram: vec![], ..weights };
         assert_eq!(super::shares(&real), "0.05 % of the signs flip a step");
     }
