@@ -145,6 +145,8 @@ fn mistakes_are_refused() {
     for (arguments, code, expected) in cases {
         assert_refused(&format!("{arguments:?}"), &run(arguments), *code, expected);
     }
+    let large = shiftnet(&["bench", "infer", "-a", "resnet8", "--adapter", "host", "-b", "4294967295"]);
+    assert_refused("a large batch", &large, 2, &["--batch-size is 4294967295", "at most 1048576"]);
 }
 
 /// One command, one table, one drawing, one file.

@@ -92,8 +92,16 @@ fn a_folder_from_training_to_use() {
     succeed(&["report", text(&run), "--adapter", "host"]);
     let page = std::fs::read_to_string(run.join("report.html")).expect("a page");
     assert!(page.contains("data:image/png") && page.contains("image-folder"));
-    // A packed file evaluates as the folder does, to the last digit, and trains.
+    // A packed file evaluates as the folder does, to the last digit, and trains. A pipe among the images is none of them: its reader
+    // would wait for ever.
+    #[cfg(unix)]
+    let pipe = std::process::Command::new("mkfifo").arg(root.join("train/ant/pipe.jpg")).status();
+    #[cfg(unix)]
+    assert!(pipe.expect("mkfifo is there").success());
     let output = succeed(&["data", "pack", text(&root), text(&data), "--image-size", "16"]);
+    for command in [&["inspect", text(&data)][..], &["eval", text(&data)]] {
+        assert_refused("no network", &shiftnet(command), 1, &["data.pack", "is a packed dataset", "--data"]);
+    }
     assert!(stdout(&output).contains("12 training and 4 test images of 2 classes"), "{}", stdout(&output));
     assert_eq!(score(&[text(&run), "--data", text(&data)]), folder_score);
     let other = directory.path().join("other");
