@@ -285,13 +285,7 @@ impl Args {
         if data && self.compare.is_some() {
             return Err(Error::Usage("--compare compares what runs on an adapter, not `bench data`".into()));
         }
-        if !(1..=crate::data::LONGEST_SIDE).contains(&self.image_size.unwrap_or(1)) {
-            return Err(Error::setting(
-                "--image-size",
-                self.image_size.unwrap_or(0),
-                format!("1 to {}", crate::data::LONGEST_SIDE),
-            ));
-        }
+        self.image_size.map_or(Ok(()), |side| crate::data::check_side("--image-size", side))?;
         let s3 = Method::new(MethodName::S3, self.bits)?;
         Ok(match self.method {
             Methods::S3 => vec![s3],

@@ -2,8 +2,8 @@
 
 use super::progress::eprintln_lossy;
 use super::{Outcome, check_output, interrupt, print};
+use crate::data::folder;
 use crate::data::pack::{self, Event};
-use crate::data::{LONGEST_SIDE, folder};
 use crate::error::{Error, Result};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -47,9 +47,6 @@ pub fn run(args: &Args) -> Result<Outcome> {
 }
 
 fn pack(args: &Pack) -> Result<Outcome> {
-    if !(1..=LONGEST_SIDE).contains(&args.image_size) {
-        return Err(Error::setting("--image-size", args.image_size, format!("1 to {LONGEST_SIDE}")));
-    }
     if args.out.file_name().is_none() || args.out.is_dir() {
         return Err(Error::setting("OUT", args.out.display(), "the name of a file"));
     }

@@ -147,10 +147,12 @@ fn check_output(out: &Path, inputs: &[&Path]) -> Result<()> {
     // What is not there yet may be a file that the run will need.
     let to_be = || Some(place(std::path::absolute(out).ok()?.parent()?)?.join(out.file_name()?));
     let Some(there) = place(out).or_else(to_be) else { return Ok(()) };
-    let refused = match () {
-        () if inputs.iter().any(|input| place(input).as_ref() == Some(&there)) => "is what is read",
-        () if RunDir::owns(&there) => "is a file of a run",
-        () => return Ok(()),
+    let refused = if inputs.iter().any(|input| place(input).as_ref() == Some(&there)) {
+        "is what is read"
+    } else if RunDir::owns(&there) {
+        "is a file of a run"
+    } else {
+        return Ok(());
     };
     Err(Error::Usage(format!("{} {refused}, and would be replaced: choose another name", out.display())))
 }

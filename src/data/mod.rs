@@ -57,8 +57,19 @@ pub trait Dataset: Send + Sync {
     }
 }
 
-/// The longest side of the images that networks see.
-pub const LONGEST_SIDE: usize = 4096;
+/// The sides of the images that networks see.
+pub const SIDES: std::ops::RangeInclusive<usize> = 1..=4096;
+
+/// That `side`, of what `name` calls so, is one of [`SIDES`].
+///
+/// # Errors
+/// [`Error::Setting`].
+pub fn check_side(name: &str, side: usize) -> Result<()> {
+    match SIDES.contains(&side) {
+        true => Ok(()),
+        false => Err(Error::setting(name, side, format!("{} to {}", SIDES.start(), SIDES.end()))),
+    }
+}
 
 /// Which dataset.
 #[derive(

@@ -3,7 +3,7 @@
 use super::decode::Pixels;
 use super::folder::{self, Files, Splits};
 use super::loader::in_parallel;
-use super::{Dataset, DatasetName, LONGEST_SIDE, Need, Opening, Source, crop};
+use super::{Dataset, DatasetName, Need, Opening, SIDES, Source, check_side, crop};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::rng::Draws;
@@ -16,8 +16,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const MAGIC: &[u8; 8] = b"SHIFTDAT";
-/// What it may be made for.
-const SIDES: std::ops::RangeInclusive<usize> = 1..=LONGEST_SIDE;
 const VERSION: u32 = 1;
 /// Bytes before the first image: [`MAGIC`], version, the index's CRC-32, its place and length, zeros, the CRC-32 of all that.
 const HEADER: usize = 64;
@@ -111,9 +109,7 @@ pub fn write(
     strict: bool,
     tell: &mut dyn FnMut(Event) -> Result<()>,
 ) -> Result<Packed> {
-    if !SIDES.contains(&side) {
-        return Err(Error::setting("the images' size", side, format!("1 to {LONGEST_SIDE}")));
-    }
+    check_side("--image-size", side)?;
     let need = if root.join("train").is_dir() { Need::TrainAndTest } else { Need::Test };
     let splits = Splits::list(root, &Opening { need, ..Opening::default() }, &folder::read_directory)?;
     files::write_with(out, |file| {

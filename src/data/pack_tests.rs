@@ -60,7 +60,7 @@ fn folders_without_a_whole_image_are_refused() {
         write(directory.path(), &out, 16, false, &mut |_| Ok(())).expect_err("it has none").to_string();
     assert!(refused.contains("val: has no image that can be read") && !out.exists(), "{refused}");
     // Nor is what no network sees, which the reader would not take.
-    for side in [0, LONGEST_SIDE + 1] {
+    for side in [0, SIDES.end() + 1] {
         let refused =
             write(directory.path(), &out, side, false, &mut |_| Ok(())).expect_err("no such images");
         assert!(refused.to_string().contains("1 to 4096") && !out.exists(), "{refused}");

@@ -1,7 +1,7 @@
 //! The packed file: a model whose discrete weights take b bits each. docs/packed.md is its description.
 
 use super::{Conv, Model};
-use crate::data::{Input, LONGEST_SIDE};
+use crate::data::{Input, SIDES};
 use crate::error::{Error, Result};
 use crate::method::{Alphabet, Method, MethodName};
 use crate::model::container::{self, Kind};
@@ -183,7 +183,7 @@ pub fn decode(bytes: &[u8]) -> Result<Model, String> {
 /// Whether a packed file may hold these.
 fn check_contents(input: &Input, exponents: Option<&BTreeMap<String, [i32; 2]>>) -> Result<(), String> {
     let Input { classes, image, mean, std } = input;
-    if image.iter().any(|side| !(1..=LONGEST_SIDE).contains(side)) {
+    if image.iter().any(|side| !SIDES.contains(side)) {
         return Err(format!("asks for images of {} x {}", image[0], image[1]));
     }
     if !(1..=CLASSES).contains(&classes.len()) {

@@ -186,7 +186,7 @@ impl Target {
     }
 
     /// Runs `source` in place of a shader, that of kernel `stem` or of `stem/variant` where it has several: to try a change, or
-    /// to see a test fail.
+    /// to see a test fail. A plan that runs it panics where it imports what there is not.
     pub fn with_shader(mut self, shader: &str, source: String) -> Target {
         self.shaders.replaced.insert(shader.into(), source);
         self

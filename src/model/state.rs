@@ -91,18 +91,32 @@ pub fn gradients(engine: &mut dyn Engine, network: &Network) -> Result<Tensors> 
     Ok(gradients)
 }
 
+/// Calls `each` with the latents of each of the family's layers, and with dL/dw of the last backward pass.
+///
+/// # Errors
+/// As [`Engine::read`].
+pub fn for_gradients(
+    engine: &mut dyn Engine,
+    network: &Network,
+    mut each: impl FnMut(&[Vec<f32>], &[f32]),
+) -> Result<()> {
+    let store = &network.store;
+    let count = network.options.method.family().latents().len();
+    let mut fetched = Fetched { engine, network, buffers: HashMap::new() };
+    for layer in &store.family_layers {
+        let latents = &store.tensors[layer.first_latent..][..count];
+        let planes: Result<Vec<_>> =
+            latents.iter().map(|latent| Ok(fetched.gather(latent, &latent.place)?.1)).collect();
+        each(&planes?, &fetched.gather(&latents[0], &[layer.gradient])?.1);
+    }
+    Ok(())
+}
+
 /// That `tensors` have those of the network, with their shapes, and with as many values as these say. Momenta may be absent.
 fn check(network: &Network, tensors: &Tensors) -> Result<()> {
     let mut wanted = manifest(&network.store);
     wanted.retain(|name, _| !name.starts_with(MOMENTUM) || tensors.contains_key(name));
-    let problem = |(name, shape): (&String, &Vec<usize>)| match tensors.get(name) {
-        None => Some(format!("{name} is missing")),
-        Some((got, values)) if got != shape || values.len() != shape.iter().product::<usize>() => {
-            Some(format!("{name} has {} values of shape {got:?} where {shape:?} is needed", values.len()))
-        }
-        Some(_) => None,
-    };
-    match wanted.iter().find_map(problem) {
+    match super::weights::lack(tensors, &wanted) {
         None => Ok(()),
         Some(problem) => Err(Error::Usage(format!("the tensors are not the network's: {problem}"))),
     }

@@ -227,8 +227,15 @@ pub fn check_fits(arch: Arch, graph: &Graph, (path, tensors): (&Path, &Tensors))
 /// What a network wants that `tensors` do not give, and what they have that it does not want: the first few of each kind.
 /// `None` where they fit.
 pub fn mismatch(tensors: &Tensors, wanted: &BTreeMap<String, Vec<usize>>) -> Option<String> {
-    let missing = wanted.keys().filter(|name| !tensors.contains_key(*name)).cloned();
     let extra = tensors.keys().filter(|name| !wanted.contains_key(*name)).cloned();
+    let extra = some("it has ", ", which this network does not have", extra.collect());
+    let parts: Vec<String> = lack(tensors, wanted).into_iter().chain(extra).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// [`mismatch`], whatever else `tensors` have.
+pub fn lack(tensors: &Tensors, wanted: &BTreeMap<String, Vec<usize>>) -> Option<String> {
+    let missing = wanted.keys().filter(|name| !tensors.contains_key(*name)).cloned();
     let shapes = wanted.iter().filter_map(|(name, shape)| {
         let (got, values) = tensors.get(name)?;
         match got == shape {
@@ -237,11 +244,7 @@ pub fn mismatch(tensors: &Tensors, wanted: &BTreeMap<String, Vec<usize>>) -> Opt
                 .then(|| format!("{name} of shape {shape:?} with {} values", values.len())),
         }
     });
-    let parts = [
-        some("it has ", "", shapes.collect()),
-        some("it has no ", "", missing.collect()),
-        some("it has ", ", which this network does not have", extra.collect()),
-    ];
+    let parts = [some("it has ", "", shapes.collect()), some("it has no ", "", missing.collect())];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     (!parts.is_empty()).then(|| parts.join("; "))
 }

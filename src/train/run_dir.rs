@@ -111,11 +111,10 @@ impl RunDir {
         }
         // An epoch's line is written before its checkpoint.
         let metrics = std::fs::read(self.metrics()).unwrap_or_default();
-        let later = |line: &[u8]| {
-            let line: serde_json::Value = serde_json::from_slice(line).unwrap_or_default();
-            line["event"] == "epoch" && line["epoch"].as_u64().is_some_and(|epoch| epoch >= 1)
-        };
-        match metrics.split(|&b| b == b'\n').any(later) {
+        let all = lines_until(&metrics, u64::MAX, u64::MAX).count();
+        // What a resume within the first epoch would keep.
+        let kept = lines_until(&metrics, u64::MAX, 1).count();
+        match kept < all {
             true => gone("is not there, though the run was in its second epoch or later"),
             false => Ok(false),
         }

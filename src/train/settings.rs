@@ -1,8 +1,8 @@
-//! A run's settings: from the flag, else the configuration file, else the recipe, else the default.
+//! A run's settings, resolved: what they may be, and what a run that goes on may change.
 
 use super::flags::{Flags, about};
 use super::schedule::Schedule;
-use crate::data::{DatasetName, LONGEST_SIDE, Need, Opening, Source};
+use crate::data::{DatasetName, Need, Opening, Source, check_side};
 use crate::error::{Error, Result};
 use crate::kernels::Hyper;
 use crate::method::{InitName, Method, MethodName, inq};
@@ -161,9 +161,7 @@ impl Settings {
             }
         }
         check_batch(self.batch_size)?;
-        if let Some(side) = self.image_size.filter(|side| *side > LONGEST_SIDE) {
-            return Err(Error::setting("--image-size", side, format!("at most {LONGEST_SIDE}")));
-        }
+        self.image_size.map_or(Ok(()), |side| check_side("--image-size", side))?;
         if !self.batch_size.is_multiple_of(self.accumulate) {
             let problem = format!("{} micro-batches of a batch of {}", self.accumulate, self.batch_size);
             return Err(Error::setting("--accumulate", problem, "a divisor of --batch-size"));

@@ -274,7 +274,7 @@ impl Setup {
                 format!("was trained on {} images, and now there are {images}", progress.training_images);
             return Err(Error::checkpoint(path, problem, "Restore the dataset, or name it with --data"));
         }
-        if progress.step_in_epoch > self.steps_per_epoch() {
+        if progress.step_in_epoch >= self.steps_per_epoch() {
             let (step, all) = (progress.step_in_epoch, self.steps_per_epoch());
             let problem = format!("stands at step {step} of an epoch of {all}");
             return Err(Error::checkpoint(path, problem, "Restore the dataset, or the run's own files"));

@@ -52,22 +52,31 @@ impl TensorBoard {
     /// # Errors
     /// [`Error::Io`]; [`Error::Usage`] where something is missing, and another process trains the run.
     pub fn complete(run: &RunDir) -> Result<()> {
-        let older = event_files(&run.tensorboard())?;
-        let known = replayed(&older)?;
-        let is_new = |tag: &str, at| !known.contains(&(tag.to_string(), at));
-        let metrics = std::fs::read(run.metrics()).unwrap_or_default();
-        let lines = run_dir::lines_until(&metrics, u64::MAX, u64::MAX);
-        let lines: Vec<serde_json::Value> =
-            lines.filter_map(|line| serde_json::from_slice(line).ok()).collect();
-        let missing = |line: &serde_json::Value| {
-            let step = line["step"].as_i64().unwrap_or(0);
-            scalars(line).iter().any(|(tag, _)| is_new(tag, step))
+        let untold = || -> Result<_> {
+            let older = event_files(&run.tensorboard())?;
+            let known = replayed(&older)?;
+            let metrics = std::fs::read(run.metrics()).unwrap_or_default();
+            let is_untold = |line: &serde_json::Value| {
+                let step = line["step"].as_i64().unwrap_or(0);
+                scalars(line).into_iter().any(|(tag, _)| !known.contains(&(tag, step)))
+            };
+            let lines = run_dir::lines_until(&metrics, u64::MAX, u64::MAX);
+            let lines = lines.filter_map(|line| serde_json::from_slice(line).ok()).filter(is_untold);
+            let lines: Vec<serde_json::Value> = lines.collect();
+            Ok((lines, older, known))
         };
-        if !lines.iter().any(missing) {
+        // Reading needs no lock, which a disk that cannot be written would not give.
+        if untold()?.0.is_empty() {
             return Ok(());
         }
         let _lock = run.lock()?;
+        // Somebody else may have told it meanwhile.
+        let (lines, older, known) = untold()?;
+        if lines.is_empty() {
+            return Ok(());
+        }
         let mut board = TensorBoard::create(run, &older)?;
+        let is_new = |tag: &str, at| !known.contains(&(tag.to_string(), at));
         lines.iter().try_for_each(|line| board.scalars(line, is_new))
     }
 

@@ -162,6 +162,11 @@ impl Trainer {
                 && max_steps.is_some_and(|most| self.progress.step >= most))
     }
 
+    /// Whether the epoch, or the run, ends with the step that was begun last.
+    fn is_at_an_end(&self) -> bool {
+        self.progress.step_in_epoch == self.work.steps_per_epoch || self.progress.step >= self.last_step()
+    }
+
     /// One training step.
     fn step(&mut self) -> Result<()> {
         let mut began = Instant::now();
@@ -176,8 +181,7 @@ impl Trainer {
             self.engine.run(List::Forward)?;
             self.engine.run(if micro == 0 { List::Backward } else { List::BackwardAdd })?;
         }
-        if self.progress.step_in_epoch == self.work.steps_per_epoch || self.progress.step >= self.last_step()
-        {
+        if self.is_at_an_end() {
             // What is measured is no time of the step's.
             self.engine.poll(true)?;
             let measuring = Instant::now();
@@ -449,7 +453,7 @@ impl Trainer {
         }
         let step = self.progress.step;
         let every = self.work.settings.checkpoint_every;
-        if self.progress.step_in_epoch == self.work.steps_per_epoch || step >= self.last_step() {
+        if self.is_at_an_end() {
             self.end_epoch()?;
             if step >= self.last_step() {
                 self.end(false)?;

@@ -25,22 +25,27 @@ fn a_repeat_is_no_other_seed() {
     assert!(page.contains("In nothing: the runs are repeats of the same seed."), "{page}");
 }
 
-/// Runs on other folders of images are no seeds of one.
+/// Runs on other folders of images are no seeds of one; those on one folder are.
 #[test]
 fn folders_of_images_are_told_apart() {
-    let [one, other, out] = [temporary(), temporary(), temporary()];
-    let runs = [(&one, "cats", 0), (&other, "dogs", 1)].map(|(directory, data, seed)| {
-        let run = copy(directory.path());
-        let config = std::fs::read_to_string(run.join("config.toml")).expect("a run's settings");
-        let of_folder = format!("dataset = \"image-folder\"\ndata = \"/images/{data}\"");
-        let other = config.replace("dataset = \"synthetic\"", &of_folder);
-        let other = other.replace("\nseed = 0\n", &format!("\nseed = {seed}\n"));
-        assert!(other.contains(&of_folder) && other.contains(&format!("\nseed = {seed}\n")), "{config}");
-        std::fs::write(run.join("config.toml"), other).expect("a small file");
-        run
-    });
-    let said = stdout(&succeed(&["report", text(&runs[0]), text(&runs[1]), "--out", text(out.path())]));
+    let compared = |folders: [&str; 2]| {
+        let [one, other, out] = [temporary(), temporary(), temporary()];
+        let runs = [(&one, folders[0], 0), (&other, folders[1], 1)].map(|(directory, data, seed)| {
+            let run = copy(directory.path());
+            let config = std::fs::read_to_string(run.join("config.toml")).expect("a run's settings");
+            let of_folder = format!("dataset = \"image-folder\"\ndata = \"/images/{data}\"");
+            let other = config.replace("dataset = \"synthetic\"", &of_folder);
+            let other = other.replace("\nseed = 0\n", &format!("\nseed = {seed}\n"));
+            assert!(other.contains(&of_folder) && other.contains(&format!("\nseed = {seed}\n")), "{config}");
+            std::fs::write(run.join("config.toml"), other).expect("a small file");
+            run
+        });
+        let said = stdout(&succeed(&["report", text(&runs[0]), text(&runs[1]), "--out", text(out.path())]));
+        (said, std::fs::read_to_string(out.path().join("comparison.html")).expect("a page"))
+    };
+    let (said, page) = compared(["cats", "dogs"]);
     assert!(!said.contains("n = 2"), "{said}");
-    let page = std::fs::read_to_string(out.path().join("comparison.html")).expect("a page");
     assert!(page.contains("images/cats") && page.contains("images/dogs"), "{page}");
+    let (said, _) = compared(["cats", "cats"]);
+    assert!(said.contains("n = 2") && said.contains('±'), "{said}");
 }

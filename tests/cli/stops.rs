@@ -78,7 +78,7 @@ fn interrupted() {
 fn a_run_is_trained_once_at_a_time() {
     let directory = temporary();
     let run = directory.path().join("run");
-    let mut child = command(&line(&run, &["--epochs", "100000"])).spawn().expect("it starts");
+    let mut child = command(&line(&run, &["--epochs", "1000"])).spawn().expect("it starts");
     wait_until("the first step", || run.join("metrics.jsonl").exists());
     let busy = ["is being trained by another process"];
     for more in [&["--resume", text(&run)][..], &["--overwrite", "--out", text(&run)]] {

@@ -44,22 +44,11 @@ impl Trainer {
 
     /// The norms of each layer's latents' gradients, between the backward pass and the update.
     pub(super) fn measure_gradients(&mut self) -> Result<()> {
-        let Work { network, .. } = &self.work;
-        let family = network.options.method.family();
-        let mut norms = Vec::new();
-        for layer in &network.store.family_layers {
-            let of_layer = &network.store.tensors[layer.first_latent..][..family.latents().len()];
-            let mut latents = Vec::new();
-            for tensor in of_layer {
-                let parts: Result<Vec<_>> =
-                    tensor.place.iter().map(|&view| self.engine.fetch_f32(view)).collect();
-                latents.push(parts?.concat());
-            }
-            let dw = self.engine.fetch_f32(layer.gradient)?;
-            norms.push(diagnostics::gradient_norms(family.as_ref(), &latents, &dw));
-        }
-        self.gradient_norms = norms;
-        Ok(())
+        let family = self.work.network.options.method.family();
+        self.gradient_norms.clear();
+        state::for_gradients(self.engine.as_mut(), &self.work.network, |latents, dw| {
+            self.gradient_norms.push(diagnostics::gradient_norms(family.as_ref(), latents, dw));
+        })
     }
 
     /// Evaluates, appends, and saves best and last; at the end of an epoch, or of the run within one.
