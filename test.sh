@@ -37,6 +37,17 @@ if [ -z "${SHIFTNET_PYTHON:-}" ] && command -v python3 >/dev/null; then
     fi
 fi
 
+# Shaders are compiled by Tint as well, where it can be had.
+if command -v node >/dev/null && command -v npm >/dev/null; then
+    step "Tint"
+    mkdir -p target/tint
+    cp tests/tint/package.json target/tint/
+    if ! npm install --prefix target/tint --silent --no-package-lock --no-audit --no-fund --ignore-scripts; then
+        echo "skipped: Tint cannot be installed here"
+        rm -rf target/tint
+    fi
+fi
+
 step "tests"
 if [ -z "${SHIFTNET_DATA:-}" ] && [ ! -d ../shared/data ]; then
     echo "skipped: tests on CIFAR-10 and ImageNet files (SHIFTNET_DATA names their directory)"

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::mem::offset_of;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The default limits of WebGPU.
 const MOST_STORAGE_BUFFERS: usize = 8;
@@ -304,6 +305,43 @@ fn shaders_translate_to_every_backend() {
         }
     }
     assert!(specialized > 100, "{specialized}");
+}
+
+/// Where `npm install` has put Dawn's module, which has Tint in it; says why where there is none.
+fn tint() -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tint");
+    let found = path.join("node_modules/webgpu").exists();
+    if !found {
+        eprintln!("skipped: there is no Tint at {}, where test.sh puts it", path.display());
+    }
+    found.then_some(path)
+}
+
+/// What Chrome compiles: its compiler, unlike naga, refuses barriers that it cannot show that all invocations reach.
+#[test]
+fn tint_compiles_every_shader() {
+    let Some(tint) = tint() else { return };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut count = 0;
+    for (kernel, variant) in shaders() {
+        for (i, text) in texts(kernel, variant).into_iter().enumerate() {
+            // naga does not know the extension's name. Eight lanes of a subgroup go one way, not all of it.
+            let text = match variant.needs {
+                Needs::Subgroups => {
+                    format!("enable subgroups;\ndiagnostic(off, subgroup_uniformity);\n{text}")
+                }
+                _ => text,
+            };
+            let file = folder.path().join(format!("{}.{}.{i}.wgsl", kernel.stem, variant.name));
+            std::fs::write(file, text).expect("a text is written");
+            count += 1;
+        }
+    }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tint/check.mjs");
+    let output = Command::new("node").arg(script).arg(tint).arg(folder.path()).output().expect("node runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains(&format!("{count} shaders, 0 refused")), "{said}{output:?}");
+    assert!(output.status.success(), "{output:?}");
 }
 
 /// With the parameters as constants it is the same shader, of which nothing is left that asks for them.
