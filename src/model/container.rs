@@ -26,19 +26,13 @@ pub fn encode(
     tensors: &BTreeMap<String, TensorView>,
     mut json: serde_json::Value,
 ) -> Result<Vec<u8>, String> {
-    // Without metadata first: the data section does not depend on it.
-    let serialize = |metadata| safetensors::serialize(tensors, metadata).map_err(|e| e.to_string());
-    let plain = serialize(None)?;
-    let data_crc = crc32fast::hash(&plain[header_len(&plain).expect("just written")..]);
-    drop(plain);
     json["version"] = kind.version.into();
-    json["crc_data"] = format!("{data_crc:08x}").into();
-    json["crc_header"] = "00000000".into();
-    let mut bytes = serialize(Some(HashMap::from([(kind.key.to_string(), json.to_string())])))?;
-    let header = header_len(&bytes).expect("just written");
-    let crc = format!("{:08x}", crc32fast::hash(&bytes[..header]));
-    let digits = crc_digits(&bytes[..header]).expect("just written");
-    bytes[digits..digits + 8].copy_from_slice(crc.as_bytes());
+    for crc in ["crc_data", "crc_header"] {
+        json[crc] = "00000000".into();
+    }
+    let metadata = HashMap::from([(kind.key.to_string(), json.to_string())]);
+    let mut bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|e| e.to_string())?;
+    seal(&mut bytes);
     Ok(bytes)
 }
 
@@ -49,11 +43,26 @@ pub fn header_len(bytes: &[u8]) -> Option<usize> {
     (end <= bytes.len()).then_some(end)
 }
 
-/// Where the digits of the header's checksum begin.
-fn crc_digits(header: &[u8]) -> Option<usize> {
-    const BEFORE: &[u8] = br#"\"crc_header\":\""#;
-    let at = header.windows(BEFORE.len()).position(|window| window == BEFORE)? + BEFORE.len();
+/// Where the digits of a header's checksum begin, of the data or of the header itself.
+fn crc_digits(header: &[u8], key: &str) -> Option<usize> {
+    let before = format!(r#"\"{key}\":\""#);
+    let at = header.windows(before.len()).position(|window| window == before.as_bytes())? + before.len();
     (at + 8 <= header.len()).then_some(at)
+}
+
+/// Makes the checksums right, of a file that still has a header with places for them.
+fn seal(bytes: &mut [u8]) {
+    let Some(header) = header_len(bytes) else { return };
+    let digits = |crc: u32| format!("{crc:08x}").into_bytes();
+    if let Some(at) = crc_digits(&bytes[..header], "crc_data") {
+        let crc = digits(crc32fast::hash(&bytes[header..]));
+        bytes[at..at + 8].copy_from_slice(&crc);
+    }
+    if let Some(at) = crc_digits(&bytes[..header], "crc_header") {
+        bytes[at..at + 8].copy_from_slice(b"00000000");
+        let crc = digits(crc32fast::hash(&bytes[..header]));
+        bytes[at..at + 8].copy_from_slice(&crc);
+    }
 }
 
 /// Whether the bytes, the first ones of a file or all, are of this kind, intact or not.
@@ -64,24 +73,7 @@ pub fn begins(kind: Kind, bytes: &[u8]) -> bool {
 
 /// Whether the bytes have a header's checksum, of whatever kind.
 pub fn is_any(bytes: &[u8]) -> bool {
-    header_len(bytes).is_some_and(|end| crc_digits(&bytes[..end]).is_some())
-}
-
-/// Makes the checksums of a changed file right, where it still has a header: what a check of what is behind them needs.
-#[cfg(test)]
-pub fn seal(bytes: &mut [u8]) {
-    let Some(header) = header_len(bytes) else { return };
-    const DATA: &[u8] = br#"\"crc_data\":\""#;
-    let at = bytes[..header].windows(DATA.len()).position(|window| window == DATA).map(|at| at + DATA.len());
-    if let Some(at) = at.filter(|at| at + 8 <= header) {
-        let crc = format!("{:08x}", crc32fast::hash(&bytes[header..]));
-        bytes[at..at + 8].copy_from_slice(crc.as_bytes());
-    }
-    if let Some(at) = crc_digits(&bytes[..header]) {
-        bytes[at..at + 8].copy_from_slice(b"00000000");
-        let crc = format!("{:08x}", crc32fast::hash(&bytes[..header]));
-        bytes[at..at + 8].copy_from_slice(crc.as_bytes());
-    }
+    header_len(bytes).is_some_and(|end| crc_digits(&bytes[..end], "crc_header").is_some())
 }
 
 /// Calls `read` on `bytes` with changes of every kind, their checksums right, until `SHIFTNET_FUZZ_SECONDS` have passed, or a
@@ -128,7 +120,7 @@ pub fn fuzz(bytes: &[u8], mut read: impl FnMut(&[u8]) -> bool) -> usize {
 /// What is wrong, where any byte is not what was written.
 pub fn decode(kind: Kind, bytes: &[u8]) -> Result<(SafeTensors<'_>, serde_json::Value), String> {
     let header = header_len(bytes).ok_or("is truncated, or not a safetensors file")?;
-    let digits = crc_digits(&bytes[..header])
+    let digits = crc_digits(&bytes[..header], "crc_header")
         .ok_or_else(|| format!("is not {}, or its header is damaged", kind.name))?;
     let mut zeroed = bytes[..header].to_vec();
     zeroed[digits..digits + 8].copy_from_slice(b"00000000");
