@@ -42,6 +42,10 @@ pub struct Args {
     #[arg(long, value_name = "NAME|INDEX|host")]
     adapter: Option<String>,
 
+    /// Measure which variants of the kernels are the fastest here, once, and have the runs that begin use these
+    #[arg(long)]
+    autotune: bool,
+
     /// Write TensorBoard's event files too, to tensorboard/ in each run's directory
     #[arg(long)]
     tensorboard: bool,
@@ -233,7 +237,10 @@ impl<'a> Session<'a> {
         if let Some(from) = run.from {
             settings.init_from = Some(weights_file(&self.out.join(&self.runs[from].name), false)?);
         }
-        let setup = Setup::new(settings, Target::choose(self.record.adapter.as_deref())?)?;
+        let mut setup = Setup::new(settings, Target::choose(self.record.adapter.as_deref())?)?;
+        if self.args.autotune {
+            setup = setup.autotuned()?;
+        }
         let (config, words) = (setup.config(), described(&setup));
         let trainer = setup.begin(Some(directory.clone()))?;
         // Last, so that a mistake leaves nothing behind.
@@ -288,5 +295,6 @@ enum Ended {
 }
 
 fn described(setup: &Setup) -> String {
-    format!("adapter {}\n{}", setup.target.info(), train::described(setup))
+    let lines = [format!("adapter {}", setup.target.info()), train::described(setup)];
+    lines.into_iter().chain(train::notes(setup)).collect::<Vec<_>>().join("\n")
 }

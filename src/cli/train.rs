@@ -273,15 +273,18 @@ fn extended(args: &Args, own: Settings) -> Result<Settings> {
 fn announce(args: &Args, setup: &Setup) {
     say(args, &format!("adapter {} (`shiftnet devices` lists the others)", setup.target.info()));
     say(args, &described(setup));
-    for note in &setup.source.notes {
-        say(args, &format!("note: {note}"));
-    }
-    setup.notes.iter().for_each(|note| say(args, note));
+    notes(setup).for_each(|note| say(args, &note));
     if args.verbose {
         setup.network.chosen.iter().for_each(|(problem, variant)| {
             say(args, &format!("{problem}: {variant}{}", unmet(args, variant)))
         });
     }
+}
+
+/// What there is to say of the data, and of what was measured.
+pub(super) fn notes(setup: &Setup) -> impl Iterator<Item = String> {
+    let of_data = setup.source.notes.iter().map(|note| format!("note: {note}"));
+    of_data.chain(setup.notes.iter().cloned())
 }
 
 /// The network and its data, in a line.

@@ -45,6 +45,31 @@ fn variants_that_do_not_exist_are_refused() {
     assert_refused("--variant fast", &output, 2, &["--variant", "fast", "registers", "tile-64x64"]);
 }
 
+/// Runs of an experiment measure once for all of them.
+#[test]
+fn experiments_use_what_was_measured() {
+    let directory = temporary();
+    let file = directory.path().join("two.toml");
+    let settings = "arch = 'resnet8'\nbatch-size = 4\nlimit = 4\nlimit-val = 4\nepochs = 1\n";
+    let run = "[[run]]\nname = 's3'\nseed = [0, 1]\n";
+    let words = "title = 'Two'\nclaim = 'They are alike.'\nsource = 'nowhere'\n";
+    std::fs::write(&file, format!("{words}[settings]\n{settings}{run}")).expect("a small file");
+    let out = directory.path().join("out");
+    let line = ["experiment", text(&file), "--out", text(&out), "--adapter", "0", "--autotune"];
+    let output = command(&line)
+        .env("SHIFTNET_CACHE", directory.path().join("cache"))
+        .output()
+        .expect("the program starts");
+    let said = stderr(&output);
+    assert!(output.status.success(), "{said}");
+    let measured: Vec<&str> = said.lines().filter(|line| line.contains("measured variants for")).collect();
+    assert_eq!(measured.len(), 2, "{said}");
+    assert!(measured[0].ends_with(", 0 were known") && measured[1].contains("for 0 shapes"), "{measured:?}");
+    let of =
+        |run: &str| config(&out.join(run)).split("[variants]").nth(1).expect("they are kept").to_string();
+    assert_eq!(of("s3-seed0"), of("s3-seed1"));
+}
+
 #[test]
 fn what_was_measured_is_kept_and_what_is_damaged_is_measured_again() {
     let directory = temporary();
