@@ -94,6 +94,22 @@ fn inspect_and_devices() {
     {
         assert!(stdout(&output).contains(word), "{word}: {}", stdout(&output));
     }
+    // For programs, the same.
+    let value = json(&stdout(&succeed(&["inspect", text(finished()), "--json"])));
+    assert!(value["run"]["arch"] == "resnet8" && value["method"] == "s3" && value["bits"] == 3, "{value}");
+    let tensors = value["tensors"].as_array().expect("an array");
+    let total = |key: &str| tensors.iter().map(|tensor| tensor[key].as_u64().expect("a number")).sum::<u64>();
+    let (all, stored) = (total("bytes_f32"), total("bytes_stored"));
+    let last = format!("{all:>9}  {stored:>10}");
+    assert!(
+        stdout(&output).lines().any(|line| line.starts_with("total") && line.ends_with(last.trim())),
+        "{last}"
+    );
+    let discrete: Vec<_> = tensors.iter().filter(|tensor| tensor["discrete"] == true).collect();
+    assert!(
+        discrete.len() == 8 && discrete.iter().all(|tensor| tensor["distinct"].as_u64() <= Some(7)),
+        "{value}"
+    );
     let devices = json(&stdout(&succeed(&["devices", "--json"])));
     let devices = devices.as_array().expect("an array");
     let host = devices.last().expect("the host at least");

@@ -155,6 +155,25 @@ fn what_is_packed_is_shown() {
     ] {
         assert!(lines.contains(expected), "`{expected}` is not in: {lines}");
     }
+    let line = stdout(&succeed(&["inspect", text(packed_model()), "--json"]));
+    let model: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    let number = |value: &serde_json::Value| value.as_u64().expect("a number");
+    let layers = model["layers"].as_array().expect("an array");
+    let mut discrete = 0;
+    for layer in layers {
+        let len: u64 = layer["shape"].as_array().expect("an array").iter().map(number).product();
+        let Some(values) = layer["values"].as_array() else { continue };
+        assert_eq!(values.iter().map(|value| number(&value[1])).sum::<u64>(), len, "{layer}");
+        let zeros: u64 = values.iter().filter(|value| value[0] == 0.0).map(|value| number(&value[1])).sum();
+        assert_eq!(zeros, number(&layer["zeros"]), "{layer}");
+        discrete += 1;
+    }
+    assert_eq!((discrete, layers.len()), (8, 10), "{line}");
+    let said = [
+        format!("{} multiply-adds are a shift", model["shift_adds"]),
+        format!("{} bytes, of", model["memory"][1]["bytes"]),
+    ];
+    assert!(said.iter().all(|said| lines.contains(said)), "{said:?}: {lines}");
 }
 
 #[test]
