@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+/// What may end with the one error type.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// What went wrong, in words for whoever runs the program.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -19,6 +21,7 @@ pub enum Error {
     Usage(String),
 
     // Files and data.
+    /// A file that cannot be read or written: what was tried, and what the system says.
     #[error("could not {action} {}: {source}. {remedy}", path.display())]
     Io { action: &'static str, path: PathBuf, remedy: String, source: std::io::Error },
     /// A dataset that is not there, or not what its name says.
@@ -52,6 +55,7 @@ pub enum Error {
     /// A layer that the arithmetic asked for cannot compute.
     #[error("{layer}: {problem}. Use another arithmetic (--arith float computes every network).")]
     Arithmetic { layer: String, problem: String },
+    /// No adapter of the name or number that was asked for, or one that cannot be opened.
     #[error("{problem}. {remedy}")]
     Adapter { problem: String, remedy: String },
     /// Validation, out-of-memory and internal errors that the GPU reported, and device loss.
@@ -60,6 +64,8 @@ pub enum Error {
          else update the driver, or choose another adapter with --adapter."
     )]
     Gpu(String),
+    /// A loss, or weights, that are not finite: at which step, the loss, the first such tensor in the order of the computation, and
+    /// what the run can go on from.
     #[error(
         "{} is {loss} at step {step}; the first tensor that is not finite is {layer}. The last good \
          checkpoint is {checkpoint}. Try a smaller --lr.",
@@ -78,6 +84,7 @@ impl Error {
         }
     }
 
+    /// [`Error::Setting`], with `--help` for a remedy.
     pub fn setting(setting: &str, got: impl ToString, expected: impl ToString) -> Self {
         Error::Setting {
             setting: setting.into(),
@@ -87,6 +94,7 @@ impl Error {
         }
     }
 
+    /// [`Error::Io`]: `action` is a verb (`read`), and the remedy follows from the system's error.
     pub fn io(action: &'static str, path: impl AsRef<Path>, source: std::io::Error) -> Self {
         use std::io::ErrorKind::*;
         let remedy = match source.kind() {
@@ -103,10 +111,12 @@ impl Error {
         Error::Io { action, path: path.as_ref().into(), remedy: remedy.into(), source }
     }
 
+    /// [`Error::Data`].
     pub fn data(path: impl AsRef<Path>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Error::Data { path: path.as_ref().into(), problem: problem.into(), remedy: remedy.into() }
     }
 
+    /// [`Error::Checkpoint`].
     pub fn checkpoint(path: impl AsRef<Path>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Error::Checkpoint { path: path.as_ref().into(), problem: problem.into(), remedy: remedy.into() }
     }

@@ -52,6 +52,7 @@ pub struct Draws {
 }
 
 impl Draws {
+    /// The numbers of (seed, stream, step, index), from the first on.
     pub fn new(seed: u64, stream: Stream, step: u32, index: u32) -> Self {
         Self { key: key(seed), counter: [index, step, stream as u32, 0], block: [0; 4], used: 4 }
     }

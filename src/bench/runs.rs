@@ -79,6 +79,7 @@ impl Runner {
         Ok(Runner { engine, io: network.io, method, work, precision: GRAPH, step: 0 })
     }
 
+    /// What runs.
     pub fn plan(&self) -> &Plan {
         self.engine.plan()
     }

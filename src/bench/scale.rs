@@ -19,6 +19,7 @@ pub enum Sweep {
 }
 
 impl Sweep {
+    /// In the order in which they are measured.
     pub const ALL: [Sweep; 3] = [Sweep::Batch, Sweep::Depth, Sweep::Bits];
 
     /// In a record.

@@ -13,6 +13,7 @@ const RECORD: usize = 1 + IMAGE;
 /// Bytes of an official batch: 10,000 records.
 const OFFICIAL: usize = 10_000 * RECORD;
 
+/// The classes' names, in the order of the labels (`batches.meta.txt`).
 pub const CLASSES: [&str; 10] =
     ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 

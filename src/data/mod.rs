@@ -23,6 +23,7 @@ pub trait Dataset: Send + Sync {
     /// How many images there are. It does not change.
     fn len(&self) -> usize;
 
+    /// Whether it has no image.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }

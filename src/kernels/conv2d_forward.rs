@@ -120,6 +120,7 @@ impl Params {
         elements(&[self.n, self.p, self.q])
     }
 
+    /// Runs of pixels that have a mean and M2 each: N P Q / chunk, rounded up.
     pub fn chunks(&self) -> usize {
         self.pixels().div_ceil(self.chunk as usize)
     }
@@ -129,14 +130,17 @@ impl Params {
         if self.stats == 1 { self.chunks() * 2 * self.k as usize } else { UNUSED }
     }
 
+    /// Elements of x (N, H, W, C).
     pub fn x_len(&self) -> usize {
         elements(&[self.n, self.h, self.w, self.c])
     }
 
+    /// Elements of w (R, S, C, K).
     pub fn w_len(&self) -> usize {
         elements(&[self.r, self.s, self.c, self.k])
     }
 
+    /// Elements of y (N, P, Q, K).
     pub fn y_len(&self) -> usize {
         elements(&[self.n, self.p, self.q, self.k])
     }

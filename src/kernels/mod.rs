@@ -112,6 +112,8 @@ pub fn fold(groups: usize) -> [u32; 2] {
 /// A kernel's parameters: a `#[repr(C)]` struct of 4-byte fields that knows their offsets.
 macro_rules! params {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $ty:ty),* $(,)? }) => {
+        /// What a dispatch tells its kernel: the shader's struct of this name, in the order of its fields.
+        ///
         $(#[$doc])*
         #[repr(C)]
         #[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
@@ -141,6 +143,7 @@ macro_rules! kernel {
         kernel! { @$stem($params) ($variants) [$($bindings)*] }
     };
     (@$stem:ident($params:ty) ($variants:expr) [$($binding:ident: $access:ident $elem:ident),* $(,)?]) => {
+        #[doc = concat!("`", stringify!($stem), "`: its shaders, its bindings, and its forms for CPU cores.")]
         pub static KERNEL: $crate::kernels::Kernel = $crate::kernels::Kernel {
             stem: stringify!($stem),
             variants: $variants,
@@ -278,6 +281,7 @@ pub struct Step {
 }
 
 impl Step {
+    /// Its elements, of 4 bytes each.
     pub const LEN: usize = size_of::<Step>() / 4;
 
     pub(crate) fn from_words(words: &[u32]) -> Step {

@@ -56,10 +56,12 @@ impl Buffer {
         self.shape.iter().product()
     }
 
+    /// Whether it has no element.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
+    /// Its size in bytes.
     pub fn bytes(&self) -> u64 {
         self.len() as u64 * 4
     }
@@ -166,6 +168,7 @@ pub enum List {
 }
 
 impl List {
+    /// In the order of their numbers.
     pub const ALL: [List; 6] =
         [List::Forward, List::Backward, List::BackwardAdd, List::Update, List::Weights, List::Evaluate];
 }
@@ -191,14 +194,17 @@ impl Plan {
         self.buffer(name, shape, Elem::F32, Role::Scratch)
     }
 
+    /// Adds a dispatch at the end of `list`.
     pub fn push(&mut self, list: List, dispatch: Dispatch) {
         self.lists[list as usize].push(dispatch);
     }
 
+    /// The dispatches of `list`, in the order in which they run.
     pub fn list(&self, list: List) -> &[Dispatch] {
         &self.lists[list as usize]
     }
 
+    /// The name of the buffer that `view` is of.
     pub fn name(&self, view: View) -> &str {
         &self.buffers[view.buffer.0].name
     }

@@ -36,18 +36,22 @@ pub struct RunDir {
 }
 
 impl RunDir {
+    /// The run at `path`, which need not be there.
     pub fn new(path: impl Into<PathBuf>) -> RunDir {
         RunDir { path: path.into() }
     }
 
+    /// The checkpoint that a resume goes on from.
     pub fn last(&self) -> PathBuf {
         self.path.join("last.safetensors")
     }
 
+    /// The checkpoint of the epoch with the highest `val_top1`.
     pub fn best(&self) -> PathBuf {
         self.path.join("best.safetensors")
     }
 
+    /// What the run wrote of its steps and epochs: one JSON object a line.
     pub fn metrics(&self) -> PathBuf {
         self.path.join("metrics.jsonl")
     }
@@ -179,6 +183,10 @@ impl RunDir {
         Ok(lock)
     }
 
+    /// Writes `config.toml` anew.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
     pub fn write_config(&self, config: &Config) -> Result<()> {
         let text =
             toml::to_string(config).map_err(|e| Error::Usage(format!("settings cannot be written: {e}")))?;

@@ -122,18 +122,22 @@ impl Trainer {
         self.interrupt.clone()
     }
 
+    /// Where the run stands.
     pub fn progress(&self) -> &Progress {
         &self.progress
     }
 
+    /// What it was begun with, or resumed with.
     pub fn settings(&self) -> &Settings {
         &self.work.settings
     }
 
+    /// Steps of an epoch, each of a whole batch: images that do not fill one are left out.
     pub fn steps_per_epoch(&self) -> u64 {
         self.work.steps_per_epoch
     }
 
+    /// The network with its plan.
     pub fn network(&self) -> &Network {
         &self.work.network
     }
@@ -143,6 +147,7 @@ impl Trainer {
         self.engine.info()
     }
 
+    /// What executes the plan, for reads between steps.
     pub fn engine(&mut self) -> &mut dyn Engine {
         self.engine.as_mut()
     }
