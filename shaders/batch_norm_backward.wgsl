@@ -1,7 +1,7 @@
 // Batch-norm gradients, second stage, with xhat = (x - mean) / sqrt(variance + eps), eps = 1e-5. Every workgroup adds
 // the chunks' sums of dy and of dy * xhat in a fixed order; the first one of each block of channels writes them as
 // dbeta and dgamma; and then
-// dx = gamma / sqrt(variance + eps) * (dy - (sum(dy) + xhat * sum(dy * xhat)) / rows).
+// d_x = gamma / sqrt(variance + eps) * (dy - (sum(dy) + xhat * sum(dy * xhat)) / rows).
 // A workgroup computes a run of rows of 16 quads (4 channels).
 #import columns
 #import column_sums
@@ -18,7 +18,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> gamma: array<vec4<f32>>;          // (C)
 @group(0) @binding(4) var<storage, read> partial: array<vec4<f32>>;        // (chunks, 2, C): sums of dy, dy * xhat
 @group(0) @binding(5) var<storage, read> dy: array<vec4<f32>>;             // (N, H, W, C)
-@group(0) @binding(6) var<storage, read_write> dx: array<vec4<f32>>;       // (N, H, W, C)
+@group(0) @binding(6) var<storage, read_write> d_x: array<vec4<f32>>;      // (N, H, W, C)
 @group(0) @binding(7) var<storage, read_write> dgamma: array<vec4<f32>>;   // (C)
 @group(0) @binding(8) var<storage, read_write> dbeta: array<vec4<f32>>;    // (C)
 
@@ -71,7 +71,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         for (var row = at.run * params.run + at.row; row < end; row += at.rows) {
             let i = row * params.quads + at.quad;
             let xhat = (x[i] - mean) * inverse;
-            dx[i] = scale * (dy[i] - (sum + xhat * sum_x) / f32(params.rows));
+            d_x[i] = scale * (dy[i] - (sum + xhat * sum_x) / f32(params.rows));
         }
     }
 }

@@ -1,11 +1,11 @@
-// Gradient of the 3x3 max-pool, stride 2: dx = the sum of dy of the windows that this pixel won, in the
+// Gradient of the 3x3 max-pool, stride 2: d_x = the sum of dy of the windows that this pixel won, in the
 // order of the windows. One invocation computes 4 channels of an input pixel.
 #import grid
 struct Params { n: u32, h: u32, w: u32, p: u32, q: u32, quads: u32 }   // quads = C / 4
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> winner: array<vec4<u32>>;     // (N, P, Q, C)
 @group(0) @binding(2) var<storage, read> dy: array<vec4<f32>>;         // (N, P, Q, C)
-@group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>;   // (N, H, W, C)
+@group(0) @binding(3) var<storage, read_write> d_x: array<vec4<f32>>;  // (N, H, W, C)
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -29,6 +29,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                 }
             }
         }
-        dx[i] = sum;
+        d_x[i] = sum;
     }
 }

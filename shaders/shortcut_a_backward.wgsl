@@ -1,4 +1,4 @@
-// Gradient of shortcut A: dx[n, h, w, c] = dy[n, h/2, w/2, front + c] where h and w are even, else 0.
+// Gradient of shortcut A: d_x[n, h, w, c] = dy[n, h/2, w/2, front + c] where h and w are even, else 0.
 // One invocation computes 4 channels of an input pixel.
 #import grid
 struct Params {
@@ -9,7 +9,7 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;         // (N, P, Q, K)
-@group(0) @binding(2) var<storage, read_write> dx: array<vec4<f32>>;   // (N, H, W, C)
+@group(0) @binding(2) var<storage, read_write> d_x: array<vec4<f32>>;  // (N, H, W, C)
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -28,6 +28,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             let start = ((n * params.p + h / 2u) * params.q + w / 2u) * (params.k / 4u);
             value = dy[start + params.front / 4u + quad];
         }
-        dx[i] = value;
+        d_x[i] = value;
     }
 }

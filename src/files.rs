@@ -29,7 +29,7 @@ pub fn write_with<T>(path: &Path, fill: impl FnOnce(&mut File) -> Result<T>) -> 
     if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
         return Err(failed(io::Error::other("it is no regular file, and would be replaced")));
     }
-    let place = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
+    let place = dunce::canonicalize(path).unwrap_or_else(|_| path.into());
     let temporary = temporary(&place);
     // Not through a link that somebody else has put there.
     let create = || match std::fs::remove_file(&temporary) {

@@ -287,6 +287,9 @@ fn translate(what: &str, text: String, workgroup: u32, checked: bool) {
         let mut writer = back::hlsl::Writer::new(&mut hlsl, &options, &pipeline);
         writer.write(&module, &info, None).unwrap_or_else(|e| panic!("{what} to HLSL {shader_model:?}: {e}"));
         assert!(hlsl.contains(&format!("numthreads({workgroup}, 1, 1)")), "{what} to HLSL");
+        // A namespace of DXC's, which naga does not know of.
+        let mut words = hlsl.split(|c: char| !c.is_alphanumeric() && c != '_');
+        assert!(words.all(|word| word != "dx"), "{what}: DXC takes nothing called `dx`");
     }
 }
 
@@ -305,6 +308,53 @@ fn shaders_translate_to_every_backend() {
         }
     }
     assert!(specialized > 100, "{specialized}");
+}
+
+/// The text from the first `open` on to where it is closed again.
+fn enclosed(text: &str, [open, close]: [char; 2]) -> &str {
+    let begin = text.find(open).expect("it is opened");
+    let mut depth = 0;
+    for (at, c) in text[begin..].char_indices() {
+        depth += i32::from(c == open) - i32::from(c == close);
+        if depth == 0 {
+            return &text[begin..=begin + at];
+        }
+    }
+    panic!("{text} does not close what it opens")
+}
+
+/// The heads of loops with a barrier in them.
+fn loops_with_barriers(text: &str) -> Vec<String> {
+    let code: Vec<&str> = text.lines().map(|line| line.split("//").next().unwrap_or(line)).collect();
+    let code = code.join("\n");
+    let word = |at: usize, keyword: &str| {
+        let around = [code[..at].chars().next_back(), code[at + keyword.len()..].chars().next()];
+        !around.iter().flatten().any(|c| c.is_alphanumeric() || *c == '_')
+    };
+    let keywords = ["for", "while", "loop"].into_iter();
+    let places = keywords.flat_map(|keyword| code.match_indices(keyword)).filter(|&(at, k)| word(at, k));
+    let loops = places.map(|(at, _)| &code[at..]).map(|from| {
+        let head = &from[..from.find('{').expect("a loop has a body")];
+        (head.trim().to_string(), enclosed(from, ['{', '}']))
+    });
+    loops.filter(|(_, body)| body.contains("Barrier()")).map(|(head, _)| head).collect()
+}
+
+/// FXC, which compiles for DX12, refuses barriers in other loops, where one before them depends on the invocation (its error X3663).
+#[test]
+fn loops_with_barriers_count() {
+    let counts = |head: &str| {
+        let last = head.trim_end_matches(')').rsplit(';').next().unwrap_or_default();
+        head.starts_with("for") && (last.ends_with("++") || last.contains(" += "))
+    };
+    let heads: BTreeSet<String> =
+        shaders().flat_map(|(_, variant)| loops_with_barriers(&variant.text())).collect();
+    assert!(heads.len() > 3, "{heads:?}");
+    assert!(heads.iter().all(|head| counts(head)), "{heads:?}");
+    let halved = "for (var n = rows; n > 1u; n = n / 2u) { if n < x { y(); } workgroupBarrier(); } // loop {";
+    let heads = loops_with_barriers(halved);
+    assert!(heads.len() == 1 && !counts(&heads[0]), "{heads:?}");
+    assert!(!counts(&loops_with_barriers("while n > 1u { n--; storageBarrier(); }")[0]));
 }
 
 /// Where `npm install` has put Dawn's module, which has Tint in it; says why where there is none.

@@ -1,4 +1,4 @@
-// Convolution, input gradient: dx[n,h,w,c] = sum over k and the taps r,s with
+// Convolution, input gradient: d_x[n,h,w,c] = sum over k and the taps r,s with
 //     h + pad - r = p*stride, w + pad - s = q*stride, 0 <= p < P, 0 <= q < Q
 // of dy[n,p,q,k] * w[r,s,c,k]
 //
@@ -11,7 +11,7 @@
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;       // (N, P, Q, K)
 @group(0) @binding(2) var<storage, read> w: array<vec4<f32>>;        // (R, S, C, K)
-@group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>; // (N, H, W, C)
+@group(0) @binding(3) var<storage, read_write> d_x: array<vec4<f32>>;// (N, H, W, C)
 
 fn load_input(at: u32) -> vec4<f32> {
     return dy[at];
@@ -25,10 +25,10 @@ fn load_tap(tap: u32, entry: u32, column: u32) -> mat4x4<f32> {
 
 fn put_four(at: u32, values: mat4x4<f32>) {
     let c4 = params.c / 4u;
-    dx[at] = values[0];
-    dx[at + c4] = values[1];
-    dx[at + 2u * c4] = values[2];
-    dx[at + 3u * c4] = values[3];
+    d_x[at] = values[0];
+    d_x[at + c4] = values[1];
+    d_x[at + 2u * c4] = values[2];
+    d_x[at + 3u * c4] = values[3];
 }
 
 @compute @workgroup_size(THREADS)

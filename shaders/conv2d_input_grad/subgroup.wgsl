@@ -1,4 +1,4 @@
-// Convolution, input gradient: dx[n,h,w,c] = sum over k and the taps r,s with
+// Convolution, input gradient: d_x[n,h,w,c] = sum over k and the taps r,s with
 //     h + pad - r = p*stride, w + pad - s = q*stride, 0 <= p < P, 0 <= q < Q
 // of dy[n,p,q,k] * w[r,s,c,k]
 //
@@ -15,7 +15,7 @@
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;       // (N, P, Q, K)
 @group(0) @binding(2) var<storage, read> w: array<vec4<f32>>;        // (R, S, C, K)
-@group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>; // (N, H, W, C)
+@group(0) @binding(3) var<storage, read_write> d_x: array<vec4<f32>>;// (N, H, W, C)
 #import input_grad_pixels
 
 // Row i: 4 values of k at the input channel whose values lane `holder` + i holds.

@@ -1,4 +1,4 @@
-// Convolution, input gradient: dx[n,h,w,c] = sum over k and the taps r,s with
+// Convolution, input gradient: d_x[n,h,w,c] = sum over k and the taps r,s with
 //     h + pad - r = p*stride, w + pad - s = q*stride, 0 <= p < P, 0 <= q < Q
 // of dy[n,p,q,k] * w[r,s,c,k]
 //
@@ -14,7 +14,7 @@
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;       // (N, P, Q, K)
 @group(0) @binding(2) var<storage, read> w: array<vec4<f32>>;        // (R, S, C, K)
-@group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>; // (N, H, W, C)
+@group(0) @binding(3) var<storage, read_write> d_x: array<vec4<f32>>;// (N, H, W, C)
 
 // Column j: 4 channels of pixel j, read at dy[at[j]], or 0 where `inside` is false.
 fn load_pixels(at: vec4<u32>, inside: vec4<bool>) -> mat4x4<f32> {
@@ -56,8 +56,8 @@ fn store(to: Place, j: u32, a: vec4<f32>, b: vec4<f32>) {
     let col = (pixel % to.width) * params.stride + to.wc;
     if (n < params.n && to.hc < params.stride && h < params.h && col < params.w) {
         let at = ((n * params.h + h) * params.w + col) * c4 + to.c;
-        if (to.c < c4) { dx[at] = a; }
-        if (TN == 8u && to.c + TX < c4) { dx[at + TX] = b; }
+        if (to.c < c4) { d_x[at] = a; }
+        if (TN == 8u && to.c + TX < c4) { d_x[at + TX] = b; }
     }
 }
 

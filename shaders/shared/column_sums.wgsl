@@ -11,7 +11,9 @@ fn sum_columns(own: TwoSums, at: Columns, local: u32, quads: u32, rows: u32) -> 
     sums[local] = own;
     workgroupBarrier();
     var total = own;
-    for (var count = rows; count > 1u; count = (count + 7u) / 8u) {
+    // Three steps do for 256 invocations; why their number is written here, batch_norm.wgsl says.
+    var count = rows;
+    for (var i = 0u; i < 3u; i++) {
         let left = (count + 7u) / 8u;
         if at.row < left {
             for (var row = at.row + left; row < count; row += left) {
@@ -21,6 +23,7 @@ fn sum_columns(own: TwoSums, at: Columns, local: u32, quads: u32, rows: u32) -> 
             sums[local] = total;
         }
         workgroupBarrier();
+        count = left;
     }
     return sums[local % width];
 }

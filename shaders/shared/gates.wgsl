@@ -16,19 +16,18 @@ fn shifts_below(t: u32, bits: vec4<u32>) -> vec4<u32> {
 }
 
 // Moves the gates from the last one down, the old ones being `bits` and dL/dS of the last `ds`; returns the new S. The gradient
-// passes, and the new shift grows, while the gates are open.
+// passes while the gates are open. The new S is that of the new bits, and not counted in the loop while gates are open: FXC, which
+// compiles for DX12, takes for constant what begins as 1 and is multiplied by 0 or 1 in a loop, and would count every gate.
 fn move_gates(i: u32, first: u32, gates: u32, bits: vec4<u32>, gradient: vec4<f32>) -> vec4<u32> {
     var ds = gradient;
-    var shift = vec4<u32>(0u);
-    var open = vec4<u32>(1u);
+    var after = vec4<u32>(0u);
     for (var t = gates; t >= 1u; t--) {
         let below = vec4<f32>(shifts_below(t, bits));
         let moved = descend((first + t - 1u) * params.quads + i, ds * (below + 1.0));
         ds = select(vec4<f32>(0.0), ds, ((bits >> vec4<u32>(t)) & vec4<u32>(1u)) == vec4<u32>(1u));
-        open = select(vec4<u32>(0u), open, moved > vec4<f32>(0.0));
-        shift += open;
+        after |= ones(moved > vec4<f32>(0.0)) << vec4<u32>(t);
     }
-    return shift;
+    return shifts_below(gates + 1u, after);
 }
 
 // 2^shift.

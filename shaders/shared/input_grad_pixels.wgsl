@@ -1,5 +1,5 @@
 // What the input gradients that sum in registers share: 8 pixels of a class x 16 input channels. The kernel binds `params`, `dy`
-// and `dx`.
+// and `d_x`.
 
 // [pixel group][vec4 of c]: column j is pixel j.
 struct Sums {
@@ -43,10 +43,10 @@ fn store(n: u32, h: u32, col: u32, c: u32, d0: vec4<f32>, d1: vec4<f32>, d2: vec
     if (n < params.n && h < params.h && col < params.w) {
         let c4 = params.c / 4u;
         let at = ((n * params.h + h) * params.w + col) * c4 + c;
-        dx[at] = d0;
-        if (c + 1u < c4) { dx[at + 1u] = d1; }
-        if (c + 2u < c4) { dx[at + 2u] = d2; }
-        if (c + 3u < c4) { dx[at + 3u] = d3; }
+        d_x[at] = d0;
+        if (c + 1u < c4) { d_x[at + 1u] = d1; }
+        if (c + 2u < c4) { d_x[at + 2u] = d2; }
+        if (c + 3u < c4) { d_x[at + 3u] = d3; }
     }
 }
 

@@ -88,9 +88,10 @@ fn command() -> clap::Command {
     Cli::command().mut_subcommand("train", |train| train.mut_args(explain).args_override_self(true))
 }
 
-/// Parses the arguments, runs their command and prints its error, if any.
+/// Parses the arguments (with what the shells of Windows leave to programs, `*.png`, replaced by the files), runs their command and prints its error, if any.
 pub fn run() -> ExitCode {
-    let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
+    let cli = Cli::from_arg_matches(&command().get_matches_from(wild::args_os()))
+        .unwrap_or_else(|error| error.exit());
     let filter = tracing_subscriber::EnvFilter::try_from_env("SHIFTNET_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("off"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
@@ -143,7 +144,7 @@ fn print(line: &str) -> Result<()> {
 /// [`Error::Io`]; [`Error::Usage`] where it would replace one of them, or a file of a run.
 fn check_output(out: &Path, inputs: &[&Path]) -> Result<()> {
     files::check(out)?;
-    let place = |path: &Path| std::fs::canonicalize(path).ok();
+    let place = |path: &Path| dunce::canonicalize(path).ok();
     // What is not there yet may be a file that the run will need.
     let to_be = || Some(place(std::path::absolute(out).ok()?.parent()?)?.join(out.file_name()?));
     let Some(there) = place(out).or_else(to_be) else { return Ok(()) };

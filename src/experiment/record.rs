@@ -50,7 +50,7 @@ impl Record {
     /// Whether the run in `directory` is one of a try (`--smoke`).
     pub fn is_of_a_try(directory: &Path) -> bool {
         // `.` has no parent of its own.
-        let whole = std::fs::canonicalize(directory).unwrap_or_else(|_| directory.into());
+        let whole = dunce::canonicalize(directory).unwrap_or_else(|_| directory.into());
         let record = whole.parent().and_then(|parent| Record::read(parent).ok().flatten());
         record.is_some_and(|record| record.overrides.smoke)
     }

@@ -81,6 +81,14 @@ impl Adapter {
         }
     }
 
+    /// Whether shaders are worth a compilation for each set of parameters, with these as constants. It takes software adapters seconds
+    /// a shader, and up to a minute where FXC compiles for DX12, which keeps nothing between runs. With DXC, which is quick, wgpu has
+    /// subgroups there.
+    pub(crate) fn specializes(&self) -> bool {
+        let by_fxc = self.info.backend == "dx12" && !self.inner.features().contains(wgpu::Features::SUBGROUP);
+        self.info.kind != AdapterKind::Software && !by_fxc
+    }
+
     /// Whether dispatches can be timed.
     pub fn has_timestamps(&self) -> bool {
         self.inner.features().contains(wgpu::Features::TIMESTAMP_QUERY)

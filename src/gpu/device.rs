@@ -20,6 +20,8 @@ pub struct Device {
     pub(crate) device: wgpu::Device,
     pub(crate) queue: wgpu::Queue,
     pub(crate) timestamps: bool,
+    /// As [`Adapter::specializes`].
+    pub(crate) specializes: bool,
     failure: Arc<Mutex<Option<String>>>,
 }
 
@@ -71,7 +73,8 @@ impl Device {
                 lost((reason, message));
             }
         });
-        Ok(Device { info: adapter.info.clone(), device, queue, timestamps, failure })
+        let (info, specializes) = (adapter.info.clone(), adapter.specializes());
+        Ok(Device { info, device, queue, timestamps, specializes, failure })
     }
 
     /// The first error that the device reported since it was opened, if any. It stays.
@@ -97,7 +100,8 @@ fn keep_first<T>(
 ) -> impl Fn(T) + Send + Sync + 'static {
     let slot = slot.clone();
     move |event| {
-        let message = describe(event);
+        // Compilers end their messages with a zero.
+        let message = describe(event).replace('\0', "");
         tracing::error!("{message}");
         slot.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(message);
     }

@@ -3,7 +3,7 @@
 use super::device::Device;
 use crate::cache;
 use crate::kernels::{self, Access, Kernel, Variant};
-use crate::plan::{AdapterKind, Dispatch};
+use crate::plan::Dispatch;
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -22,15 +22,15 @@ pub struct Shaders {
     pub replaced: HashMap<String, String>,
     /// With checks of indices, divisors and loops. The kernels pass them in the tests, so that by default they do without.
     pub checked: bool,
-    /// Whether variants that can have their parameters as constants have them; where this does not say, they do on all
-    /// adapters but software ones, whose compilers take seconds.
+    /// Whether variants that can have their parameters as constants have them; where this does not say, they do where it is worth
+    /// the compilation.
     pub specialize: Option<bool>,
 }
 
 impl Shaders {
-    /// The pipeline that `dispatch` needs on an adapter of this kind.
-    fn key(&self, dispatch: &Dispatch, kind: AdapterKind) -> Key {
-        let specialize = self.specialize.unwrap_or(kind != AdapterKind::Software);
+    /// The pipeline that `dispatch` needs on a device that `specializes` or does not.
+    fn key(&self, dispatch: &Dispatch, specializes: bool) -> Key {
+        let specialize = self.specialize.unwrap_or(specializes);
         let specialized = specialize && variant(dispatch.stem, dispatch.variant).specialized;
         let params = specialized.then(|| dispatch.params.clone());
         Key { stem: dispatch.stem, variant: dispatch.variant, params }
@@ -54,7 +54,7 @@ struct Key {
 pub(crate) struct Pipelines {
     compiled: BTreeMap<Key, Pipeline>,
     shaders: Shaders,
-    kind: AdapterKind,
+    specializes: bool,
 }
 
 impl Pipelines {
@@ -65,8 +65,8 @@ impl Pipelines {
         dispatches: impl Iterator<Item = &'a Dispatch>,
     ) -> Pipelines {
         use rayon::prelude::*;
-        let kind = device.info.kind;
-        let mut keys: Vec<Key> = dispatches.map(|dispatch| shaders.key(dispatch, kind)).collect();
+        let specializes = device.specializes;
+        let mut keys: Vec<Key> = dispatches.map(|dispatch| shaders.key(dispatch, specializes)).collect();
         keys.sort_unstable();
         keys.dedup();
         let kept = Kept::open(device);
@@ -77,11 +77,11 @@ impl Pipelines {
             kept.close();
         }
         tracing::info!("{} pipelines are compiled", compiled.len());
-        Pipelines { compiled: compiled.into_iter().collect(), shaders, kind }
+        Pipelines { compiled: compiled.into_iter().collect(), shaders, specializes }
     }
 
     pub fn get(&self, dispatch: &Dispatch) -> &Pipeline {
-        let key = self.shaders.key(dispatch, self.kind);
+        let key = self.shaders.key(dispatch, self.specializes);
         self.compiled.get(&key).expect("all of a plan's kernels are compiled when it is loaded")
     }
 }

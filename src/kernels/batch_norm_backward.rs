@@ -24,7 +24,7 @@ kernel! {
     batch_norm_backward(Params) in VARIANTS
     [
         x: Read F32, stats: Read F32, gamma: Read F32, partial: Read F32, dy: Read F32,
-        dx: Write F32, dgamma: Write F32, dbeta: Write F32,
+        d_x: Write F32, dgamma: Write F32, dbeta: Write F32,
     ]
 }
 

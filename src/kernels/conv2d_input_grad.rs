@@ -35,7 +35,7 @@ fn tiles(variant: &Variant, params: &[u8]) -> usize {
     runs(&conv, variant.constant("BM")) * (conv.c as usize).div_ceil(variant.constant("BN"))
 }
 
-kernel! { conv2d_input_grad(Params) in VARIANTS [dy: Read F32, w: Read F32, dx: Write F32] }
+kernel! { conv2d_input_grad(Params) in VARIANTS [dy: Read F32, w: Read F32, d_x: Write F32] }
 
 /// dx (n, h, w, c) from dy (n, p, q, k) and w (r, s, c, k).
 pub fn dispatch(label: &str, params: Params, dy: View, w: View, dx: View) -> Result<Dispatch> {

@@ -5,7 +5,7 @@ use crate::plan::{Dispatch, View};
 
 pub use super::linear::Params;
 
-kernel! { linear_input_grad(Params) [dy: Read F32, w: Read F32, dx: Write F32] }
+kernel! { linear_input_grad(Params) [dy: Read F32, w: Read F32, d_x: Write F32] }
 
 /// dx (n, c) = dy (n, k) w for w (k, c).
 pub fn dispatch(label: &str, params: Params, dy: View, w: View, dx: View) -> Result<Dispatch> {

@@ -5,7 +5,7 @@ use crate::plan::{Dispatch, View};
 
 pub use super::max_pool::Params;
 
-kernel! { max_pool_backward(Params) [winner: Read U32, dy: Read F32, dx: Write F32] }
+kernel! { max_pool_backward(Params) [winner: Read U32, dy: Read F32, d_x: Write F32] }
 
 /// dx (n, h, w, c) = the sum of dy (n, p, q, c) over the windows that the pixel won.
 pub fn dispatch(label: &str, params: Params, winner: View, dy: View, dx: View) -> Result<Dispatch> {

@@ -65,7 +65,7 @@ pub fn write(directory: &Path, last: bool, adapter: Option<&str>) -> Result<Path
     };
     let smoke = Record::is_of_a_try(directory);
     // `.` has no name of its own.
-    let named = std::fs::canonicalize(directory).unwrap_or_else(|_| directory.into());
+    let named = dunce::canonicalize(directory).unwrap_or_else(|_| directory.into());
     let report = Report { run: samples::name_of(&named), config, metrics, checkpoint, samples, smoke };
     let path = run.report();
     files::write(&path, page::render(&report).as_bytes())?;

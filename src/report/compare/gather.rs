@@ -306,16 +306,27 @@ fn named(group: usize, found: &[Found], differences: &[Difference]) -> String {
     })
 }
 
-/// A link from a page in `out` to `file`.
+/// A link from a page in `out` to `file`: relative, but from one drive to another.
 fn link(file: &Path, out: &Path) -> String {
-    let whole = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
-    let (file, out) = (whole(file), whole(out));
+    let whole = |path: &Path| dunce::canonicalize(path).unwrap_or_else(|_| path.into());
+    // The directory, because the report may not be there yet.
+    let file = match (file.parent(), file.file_name()) {
+        (Some(parent), Some(name)) => whole(parent).join(name),
+        _ => whole(file),
+    };
+    let out = whole(out);
     let shared = file.components().zip(out.components()).take_while(|(a, b)| a == b).count();
+    let part = |part: Component| match part {
+        // As `C:`.
+        Component::Prefix(drive) => drive.as_os_str().to_string_lossy().into_owned(),
+        part => encoded(&part.as_os_str().to_string_lossy()),
+    };
+    if shared == 0 && file.has_root() {
+        let parts = file.components().filter(|c| *c != Component::RootDir).map(part);
+        return format!("file:///{}", parts.collect::<Vec<_>>().join("/"));
+    }
     let up = out.components().skip(shared).map(|_| Component::ParentDir);
-    let relative: PathBuf = up.chain(file.components().skip(shared)).collect();
-    let parts: Vec<String> =
-        relative.components().map(|part| encoded(&part.as_os_str().to_string_lossy())).collect();
-    parts.join("/")
+    up.chain(file.components().skip(shared)).map(part).collect::<Vec<_>>().join("/")
 }
 
 /// Text as a part of an address.

@@ -274,7 +274,7 @@ pub fn experiment(directory: &Path) -> Result<Option<(Subject, Vec<Entry>)>> {
 pub fn runs(directories: &[PathBuf]) -> Result<Vec<Entry>> {
     let named = |path: &PathBuf| {
         RunDir::new(path).config()?;
-        let whole = std::fs::canonicalize(path).map_err(|e| Error::io("read", path, e))?;
+        let whole = dunce::canonicalize(path).map_err(|e| Error::io("read", path, e))?;
         Ok((whole.clone(), super::samples::name_of(&whole)))
     };
     let named = directories.iter().map(named).collect::<Result<Vec<_>>>()?;
@@ -292,7 +292,7 @@ pub fn runs(directories: &[PathBuf]) -> Result<Vec<Entry>> {
 
 /// The directory that holds all of `directories`: the nearest.
 pub fn common(directories: &[PathBuf]) -> PathBuf {
-    let whole = |path: &PathBuf| std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+    let whole = |path: &PathBuf| dunce::canonicalize(path).unwrap_or_else(|_| path.clone());
     let mut parents =
         directories.iter().map(|path| whole(path).parent().map_or_else(PathBuf::new, Path::to_path_buf));
     let mut common = parents.next().unwrap_or_default();
