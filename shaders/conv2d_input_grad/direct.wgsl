@@ -9,9 +9,9 @@
 #import direct
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;       // (N, P, Q, K)
-@group(0) @binding(2) var<storage, read> w: array<vec4<f32>>;        // (R, S, C, K)
-@group(0) @binding(3) var<storage, read_write> d_x: array<vec4<f32>>;// (N, H, W, C)
+@group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;        // (N, P, Q, K)
+@group(0) @binding(2) var<storage, read> w: array<vec4<f32>>;         // (R, S, C, K)
+@group(0) @binding(3) var<storage, read_write> d_x: array<vec4<f32>>; // (N, H, W, C)
 
 fn load_input(at: u32) -> vec4<f32> {
     return dy[at];

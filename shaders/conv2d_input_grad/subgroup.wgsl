@@ -13,9 +13,9 @@
 #import conv2d
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;       // (N, P, Q, K)
-@group(0) @binding(2) var<storage, read> w: array<vec4<f32>>;        // (R, S, C, K)
-@group(0) @binding(3) var<storage, read_write> d_x: array<vec4<f32>>;// (N, H, W, C)
+@group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;        // (N, P, Q, K)
+@group(0) @binding(2) var<storage, read> w: array<vec4<f32>>;         // (R, S, C, K)
+@group(0) @binding(3) var<storage, read_write> d_x: array<vec4<f32>>; // (N, H, W, C)
 #import input_grad_pixels
 
 // Row i: 4 values of k at the input channel whose values lane `holder` + i holds.

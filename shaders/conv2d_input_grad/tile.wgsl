@@ -12,9 +12,9 @@
 #import tile
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;       // (N, P, Q, K)
-@group(0) @binding(2) var<storage, read> w: array<vec4<f32>>;        // (R, S, C, K)
-@group(0) @binding(3) var<storage, read_write> d_x: array<vec4<f32>>;// (N, H, W, C)
+@group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;        // (N, P, Q, K)
+@group(0) @binding(2) var<storage, read> w: array<vec4<f32>>;         // (R, S, C, K)
+@group(0) @binding(3) var<storage, read_write> d_x: array<vec4<f32>>; // (N, H, W, C)
 
 // Column j: 4 channels of pixel j, read at dy[at[j]], or 0 where `inside` is false.
 fn load_pixels(at: vec4<u32>, inside: vec4<bool>) -> mat4x4<f32> {
