@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::kernels::choose::{self, Chosen};
 use crate::kernels::conv2d_forward::Params as Conv;
 use crate::kernels::{
-    Kernel, Variant, all, conv2d_forward, conv2d_input_grad, conv2d_weight_grad, get, with_variant,
+    Kernel, Needs, Variant, all, conv2d_forward, conv2d_input_grad, conv2d_weight_grad, get, with_variant,
 };
 use crate::plan::{AdapterKind, Capabilities, Dispatch, Elem, List, Plan, Role, View};
 use std::collections::BTreeMap;
@@ -97,14 +97,21 @@ fn parse(bytes: &[u8], now: &Measured) -> Result<Measured, String> {
     Ok(kept)
 }
 
+/// Whether there is nothing to measure. Tiles and direct variants wait at barriers, which cost too much on CPU cores. Subgroups share
+/// loads, which GPUs have caches for; and the compiler of a driver (Mesa 22.3's for AMD's RDNA 2) ends the program at them.
+fn is_hopeless(variant: &Variant, kind: AdapterKind) -> bool {
+    match kind {
+        AdapterKind::Software => variant.is_tiled(),
+        _ => variant.needs == Needs::Subgroups,
+    }
+}
+
 /// The name of the variant that runs `dispatch`'s shape in the shortest time.
 fn fastest(target: &Target, dispatch: &Dispatch) -> Result<&'static str> {
     let kernel = get(dispatch.stem);
     let capabilities = target.capabilities();
-    // Tiles and direct variants wait at barriers, which cost so much on CPU cores that there is nothing to measure.
-    let hopeless = |v: &Variant| capabilities.kind == AdapterKind::Software && v.is_tiled();
     let conv = Conv::of(&dispatch.params);
-    let able = |v: &&Variant| v.runs_on(&capabilities) && v.fits(&conv) && !hopeless(v);
+    let able = |v: &&Variant| v.runs_on(&capabilities) && v.fits(&conv) && !is_hopeless(v, capabilities.kind);
     let variants: Vec<_> = kernel.variants.iter().filter(able).collect();
     let mut plan = Plan::default();
     for variant in &variants {
@@ -183,6 +190,21 @@ fn candidate(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_kind_of_adapter_has_something_to_measure() {
+        for stem in TRAINED {
+            let measured = |kind| {
+                let variants = get(stem).variants.iter().filter(move |v| !is_hopeless(v, kind));
+                variants.map(|v| v.name).collect::<Vec<_>>()
+            };
+            assert_eq!(measured(AdapterKind::Software), ["registers", "subgroup"], "{stem}");
+            for kind in [AdapterKind::Discrete, AdapterKind::Integrated, AdapterKind::Other] {
+                let names = measured(kind);
+                assert!(!names.contains(&"subgroup") && names.len() >= 6, "{stem}: {names:?}");
+            }
+        }
+    }
 
     #[test]
     fn a_cache_that_is_damaged_or_foreign_is_refused() {
