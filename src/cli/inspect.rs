@@ -47,14 +47,16 @@ pub fn run(args: &Args) -> Result<Outcome> {
 #[derive(Serialize)]
 struct Kind {
     method: MethodName,
-    bits: u32,
+    /// Of a discrete weight.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bits: Option<u32>,
     #[serde(skip)]
     whole: Method,
 }
 
 impl Kind {
     fn of(whole: Method) -> Kind {
-        Kind { method: whole.name(), bits: whole.bits(), whole }
+        Kind { method: whole.name(), bits: whole.is_discrete().then(|| whole.bits()), whole }
     }
 }
 

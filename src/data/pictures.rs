@@ -155,9 +155,11 @@ mod tests {
         #[cfg(unix)]
         std::os::unix::fs::symlink(root.join("b/deep"), root.join("b/link")).expect("a link");
         let found = files(&[root.to_path_buf()]).expect("a folder with images");
-        let names = found.iter().map(|path| path.strip_prefix(root).expect("inside").display().to_string());
+        let inside = |path: &PathBuf| path.strip_prefix(root).expect("inside").display().to_string();
+        let names: Vec<String> =
+            found.iter().map(|path| inside(path).replace(std::path::MAIN_SEPARATOR, "/")).collect();
         assert_eq!(
-            names.collect::<Vec<_>>(),
+            names,
             [
                 "b/a.png",
                 "b/deep/x.png",

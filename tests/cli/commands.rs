@@ -2,7 +2,6 @@
 
 use crate::{files, finished, shiftnet, small, stderr, stdout, succeed, temporary, text};
 use serde_json::Value;
-use std::path::Path;
 
 fn json(line: &str) -> Value {
     serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
@@ -201,6 +200,7 @@ fn flags_given_twice() {
 #[cfg(target_os = "linux")]
 fn names_that_are_not_utf8() {
     use std::os::unix::ffi::OsStrExt;
+    use std::path::Path;
     let directory = temporary();
     let odd = directory.path().join(std::ffi::OsStr::from_bytes(b"o\xffd"));
     let run = |arguments: &[&str], path: &Path| {

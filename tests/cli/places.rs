@@ -1,6 +1,7 @@
 //! Where a run may be written.
 
 use crate::{assert_refused, copy, files, finished, shiftnet, small, stderr, succeed, temporary, text};
+#[cfg(target_os = "linux")]
 use std::process::Command;
 
 #[test]

@@ -1,9 +1,8 @@
 //! Runs that are interrupted or killed, and go on.
 
-use crate::{assert_refused, command, files, shiftnet, stderr, stdout, succeed, temporary, text};
+use crate::{assert_refused, command, files, shiftnet, stdout, succeed, temporary, text};
 use serde_json::Value;
 use std::path::Path;
-use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 /// 18 steps in three epochs, a checkpoint every other step.
@@ -43,8 +42,9 @@ fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-fn interrupt(child: &Child) {
-    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+#[cfg(unix)]
+fn interrupt(child: &std::process::Child) {
+    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(kill.expect("kill is there").success());
 }
 
@@ -61,7 +61,7 @@ fn interrupted() {
     wait_until("the first step", || run.join("metrics.jsonl").exists());
     interrupt(&child);
     let output = child.wait_with_output().expect("it ends");
-    let log = stderr(&output);
+    let log = crate::stderr(&output);
     assert_eq!(output.status.code(), Some(130), "{log}");
     assert!(log.contains("interrupted: finishing this step") && log.contains("saved at step "), "{log}");
     assert!(log.contains(&format!("shiftnet train --resume {}", text(&run))), "{log}");

@@ -384,15 +384,18 @@ mod tests {
 
     #[test]
     fn of_paths_the_end_is_said_that_tells_them_apart() {
+        // With this system's separators.
+        let native = |path: &str| path.replace('/', std::path::MAIN_SEPARATOR_STR);
         let paths =
             ["/runs/x/fp32-seed0/best.safetensors", "/runs/x/fp32-seed1/best.safetensors"].map(Path::new);
         let common = shared(paths.into_iter());
-        assert_eq!(paths.map(|path| end_of(path, common))[1], "fp32-seed1/best.safetensors");
-        let paths = ["a/best.safetensors", "b/c.pth", "d.pth"].map(Path::new);
+        assert_eq!(paths.map(|path| end_of(path, common))[1], native("fp32-seed1/best.safetensors"));
+        let names = ["a/best.safetensors", "b/c.pth", "d.pth"];
+        let paths = names.map(Path::new);
         let common = shared(paths.into_iter());
-        assert_eq!(paths.map(|path| end_of(path, common)), ["a/best.safetensors", "b/c.pth", "d.pth"]);
+        assert_eq!(paths.map(|path| end_of(path, common)), names.map(native));
         let one = Path::new("/runs/fp32/best.safetensors");
-        assert_eq!(end_of(one, shared([one, one].into_iter())), "fp32/best.safetensors");
+        assert_eq!(end_of(one, shared([one, one].into_iter())), native("fp32/best.safetensors"));
         assert_eq!(shared([].into_iter()), 0);
     }
 

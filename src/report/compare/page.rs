@@ -395,9 +395,11 @@ mod tests {
                 ("d", "seed = 2"),
             ],
         );
-        assert_eq!(named(&comparison), [("S³ 3-bit, init-from x/best.safetensors", 2), ("c", 1), ("d", 1)]);
+        let [x, y] = ["x", "y"].map(|run| Path::new(run).join("best.safetensors").display().to_string());
+        let first = format!("S³ 3-bit, init-from {x}");
+        assert_eq!(named(&comparison), [(&first[..], 2), ("c", 1), ("d", 1)]);
         let html = render(&comparison);
-        assert!(html.contains("init-from") && html.contains("y/best.safetensors"), "{html}");
+        assert!(html.contains("init-from") && html.contains(&y), "{html}");
     }
 
     #[test]
@@ -408,7 +410,8 @@ mod tests {
         run(&path.join("inq"), "epochs = 4\nmethod = 'inq'\ninit-from = 'x/fp32/best.safetensors'", &[10.0]);
         let entries = ["fp32", "inq"].map(|name| entry(path, name, Some(name)));
         let comparison = gather::gather(Subject::default(), &entries, path).expect("readable");
-        let wanted = ["–".to_string(), "fp32/best.safetensors".into()];
+        let fp32 = Path::new("fp32").join("best.safetensors");
+        let wanted = ["–".to_string(), fp32.display().to_string()];
         assert_eq!(differs(&comparison, "init-from"), Some(&wanted[..]));
     }
 
