@@ -1,5 +1,6 @@
 //! The training loop, as an iterator of events. It prints nothing.
 
+mod clock;
 mod epochs;
 
 use super::checkpoint::{self, Progress};
@@ -17,6 +18,7 @@ use crate::kernels::{Step, softmax_cross_entropy};
 use crate::model::{Network, state};
 use crate::plan::List;
 use crate::rng::{self, Draws, Stream};
+use clock::Clock;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,26 +68,6 @@ pub struct Trainer {
     interrupt: Arc<AtomicBool>,
     ended: bool,
     clock: Clock,
-}
-
-/// Time spent on steps: in all of the epoch, and since the last step that was logged.
-#[derive(Default)]
-struct Clock {
-    epoch: f64,
-    epoch_steps: u64,
-    line: f64,
-    /// Of that, waiting for images.
-    wait: f64,
-    /// Steps that have been read since that one.
-    line_steps: u64,
-}
-
-impl Clock {
-    fn add(&mut self, since: Instant) {
-        let seconds = since.elapsed().as_secs_f64();
-        self.epoch += seconds;
-        self.line += seconds;
-    }
 }
 
 impl Trainer {
@@ -195,8 +177,10 @@ impl Trainer {
         }
         self.engine.run(List::Update)?;
         tracing::debug!("step {} is submitted", self.progress.step);
+        self.clock.count();
+        self.clock.add(began);
+        let began = Instant::now();
         self.report()?;
-        self.clock.epoch_steps += 1;
         self.clock.add(began);
         Ok(())
     }
@@ -278,15 +262,12 @@ impl Trainer {
             self.reads.pop_front();
         }
         if let Some(&(_, last)) = arrived.last() {
-            // One rate for all that arrived together, and for those before them that no line has told of: the time is theirs
-            // together.
-            self.clock.line_steps += last - self.read;
-            let images = self.clock.line_steps as f64 * self.work.settings.batch_size as f64;
-            let images_per_s = images / self.clock.line.max(1e-9);
-            let data_wait_s = self.clock.wait / self.clock.line_steps.max(1) as f64;
+            // One rate for all that arrived together.
+            let [steps_per_s, data_wait_s] = self.clock.speed();
+            let images_per_s = steps_per_s * self.work.settings.batch_size as f64;
             let every = self.work.settings.log_every;
             if last / every > self.read / every {
-                (self.clock.line, self.clock.wait, self.clock.line_steps) = (0.0, 0.0, 0);
+                self.clock.begin_line();
             }
             for (bytes, step) in arrived {
                 self.absorb(&bytes, step, [images_per_s, data_wait_s])?;

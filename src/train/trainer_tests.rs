@@ -15,9 +15,10 @@ use std::sync::Arc;
 
 type Sender = futures::channel::oneshot::Sender<Result<Vec<u8>>>;
 
-/// A host engine whose reads finish only when somebody waits, as on a GPU that lags behind.
+/// A host engine whose reads finish with the next poll, as on a GPU, or, where it lags behind, only when somebody waits.
 struct Late {
     inner: HostEngine,
+    lags: bool,
     held: Vec<(Sender, Vec<u8>)>,
 }
 
@@ -45,7 +46,7 @@ impl Engine for Late {
     }
 
     fn poll(&mut self, wait: bool) -> Result<()> {
-        if wait {
+        if wait || !self.lags {
             for (sender, bytes) in self.held.drain(..) {
                 sender.send(Ok(bytes)).expect("the trainer keeps its reads");
             }
@@ -77,14 +78,33 @@ impl Dataset for Torn {
     }
 }
 
+/// Images that take ten milliseconds each.
+struct Slow(Arc<dyn Dataset>);
+
+impl Dataset for Slow {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn read(&self, index: usize, pixels: &mut [u8]) -> Result<u32> {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        self.0.read(index, pixels)
+    }
+}
+
 /// A trainer of a small run, by `flags`, on an engine that lags behind.
 fn late(flags: &str, train: impl FnOnce(Arc<dyn Dataset>) -> Arc<dyn Dataset>) -> Trainer {
+    on(true, flags, train)
+}
+
+/// A trainer of a small run, by `flags`.
+fn on(lags: bool, flags: &str, train: impl FnOnce(Arc<dyn Dataset>) -> Arc<dyn Dataset>) -> Trainer {
     let settings = toml::from_str::<Flags>(flags).expect("valid TOML").resolve();
     let setup = Setup::new(settings.expect("legal"), Target::host()).expect("built-in images");
     let tensors = state::initial(&setup.network, setup.settings.init, 0);
     let inner =
         HostEngine::new(setup.network.plan.clone(), crate::engine::Form::Fast).expect("a small network");
-    let mut engine = Late { inner, held: vec![] };
+    let mut engine = Late { inner, lags, held: vec![] };
     state::upload(&mut engine, &setup.network, &tensors).expect("it fits");
     let mut progress = Progress::default();
     let layers = setup.network.store.family_layers.len();
@@ -133,4 +153,20 @@ fn late_reads_lose_no_step_and_share_their_time() {
     for step in steps {
         assert!(step.images_per_s < 1e5, "step {}: {} images/s", step.step, step.images_per_s);
     }
+}
+
+/// The time in which a step was read is the time of the steps that it tells of: nothing waits longer than it takes.
+#[test]
+fn waiting_for_data_is_a_part_of_the_time() {
+    let flags =
+        "arch = 'resnet8'\nbatch-size = 1\nlimit = 12\nlimit-val = 1\nepochs = 1\nlr = 0.01\nlog-every = 1";
+    let mut lines = 0;
+    for event in on(false, flags, |inner| Arc::new(Slow(inner))) {
+        if let Event::Step(step) = event.expect("it runs") {
+            let share = step.data_wait_s * step.images_per_s;
+            assert!((0.0..1.001).contains(&share), "step {}: {share}", step.step);
+            lines += 1;
+        }
+    }
+    assert_eq!(lines, 12);
 }

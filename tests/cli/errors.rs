@@ -343,7 +343,8 @@ fn batches_too_large_for_the_adapter() {
     let out = directory.path().join("run");
     let line = ["train", "-a", "resnet8", "-b", "10000", "--out", text(&out), "--adapter", "0"];
     let expected = ["buffer ", " bytes", "--batch-size", "--accumulate"];
-    for more in [&[][..], &["--dry-run"]] {
+    // An adapter that binds as much has to train nothing for this.
+    for more in [&["--dry-run"][..], &[]] {
         let output = shiftnet(&[&line[..], more].concat());
         if output.status.success() {
             eprintln!("skipped: the adapter binds 655 MB at once");
