@@ -1,4 +1,5 @@
-//! Folders of images in ImageNet's layout: `train/<class>/…` and `val/<class>/…`, listed as torchvision's ImageFolder lists them.
+//! Folders of images in ImageNet's layout: `train/<class>/…` and `val/<class>/…`, listed as torchvision's ImageFolder lists them,
+//! but for hidden files and folders, which are no images and no classes.
 
 use super::decode::Pixels;
 use super::{Dataset, DatasetName, Input, Need, Opening, Source, crop, pack, pictures};
@@ -98,7 +99,7 @@ pub struct Entry {
 /// What tells the entries of a directory, in any order.
 pub type List<'a> = &'a (dyn Fn(&Path) -> Result<Vec<Entry>> + Sync);
 
-/// The entries of a directory on disk. What kind they are is read with their names: no file is looked at, but for links that may
+/// The entries of a directory on disk but those that are hidden. What kind they are is read with their names: no file is looked at, but for links that may
 /// lead to directories.
 ///
 /// # Errors
@@ -108,8 +109,9 @@ pub fn read_directory(directory: &Path) -> Result<Vec<Entry>> {
     let entry = |entry: io::Result<std::fs::DirEntry>| {
         let entry = entry.map_err(unreadable)?;
         let kind = entry.file_type().map_err(unreadable)?;
-        if !(kind.is_file() || kind.is_dir() || kind.is_symlink()) {
-            // A pipe, from which a reader would wait for an image.
+        let special = !(kind.is_file() || kind.is_dir() || kind.is_symlink());
+        if special || pictures::is_hidden(&entry.file_name()) {
+            // From a pipe, a reader would wait for an image.
             return Ok(None);
         }
         let name = entry.file_name().into_string().map_err(|name| {
@@ -292,6 +294,8 @@ mod tests {
         let directory = folder(&paths);
         std::fs::write(directory.path().join("train/a/notes.txt"), "text").expect("a small file");
         std::fs::write(directory.path().join("train/README"), "text").expect("a small file");
+        std::fs::write(directory.path().join("train/a/._2.png"), "what macOS writes").expect("a small file");
+        std::fs::create_dir(directory.path().join("train/.ipynb_checkpoints")).expect("a new folder");
         let source = open(&opening(directory.path(), Need::TrainAndTest)).expect("a good folder");
         assert_eq!(source.input.classes, ["a", "a-b", "b"]);
         assert_eq!((source.input.image, source.input.mean[0]), ([8, 8], 0.485));

@@ -3,12 +3,13 @@
 use super::crop;
 use super::decode::{Pixels, decode};
 use crate::error::{Error, Result};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// Extensions of the files that are looked for in folders.
 const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 
-/// The image files that `paths` name, folders with all that is in them, in alphabetical order.
+/// The image files that `paths` name, folders with all that is in them but what is hidden, in alphabetical order.
 ///
 /// # Errors
 /// [`Error::Io`] for a path that is not there, [`Error::Data`] for a folder without images.
@@ -38,6 +39,9 @@ fn walk(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     let mut entries = entries.map_err(|e| Error::io("read", directory, e))?;
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
+        if is_hidden(&entry.file_name()) {
+            continue;
+        }
         let path = entry.path();
         let image = is_image(&path.to_string_lossy());
         let kind = entry.file_type().map_err(|e| Error::io("read", &path, e))?;
@@ -83,6 +87,12 @@ pub fn open(path: &Path) -> Result<Pixels<'static>> {
 pub fn is_image(name: &str) -> bool {
     let extension = name.rsplit_once('.').map(|(_, extension)| extension);
     extension.is_some_and(|extension| EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension)))
+}
+
+/// Whether a directory's entry is one that programs put there for themselves: `._a.jpg` beside `a.jpg`, where macOS wrote to
+/// a disk of another system, `.ipynb_checkpoints`.
+pub fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
 }
 
 #[cfg(test)]
@@ -146,9 +156,11 @@ mod tests {
     fn folders_are_searched_in_order() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let root = directory.path();
-        std::fs::create_dir_all(root.join("b/deep")).expect("a new directory");
+        for new in ["b/deep", ".thumbnails"] {
+            std::fs::create_dir_all(root.join(new)).expect("a new directory");
+        }
         let dot = RgbImage::from_pixel(1, 1, Rgb([1, 2, 3]));
-        for name in ["c.png", "b/deep/x.png", "b/a.png"] {
+        for name in ["c.png", "b/deep/x.png", "b/a.png", "b/._a.png", ".thumbnails/c.png"] {
             saved(root, name, &dot);
         }
         std::fs::write(root.join("b/readme.md"), "text").expect("a small file");
