@@ -12,9 +12,12 @@ use shiftnet::plan::View;
 use shiftnet::reference;
 use shiftnet::rng::Draws;
 
-/// (n, h, w, c), k, size, stride. Odd sizes, H and W apart, C and K apart, one image and several,
+/// (n, h, w, c), k, size, stride.
+pub type Shape = ([usize; 4], usize, usize, usize);
+
+/// Odd sizes, H and W apart, C and K apart, one image and several,
 /// images smaller than the kernel, and more channels than a tile of 64.
-const SHAPES: [([usize; 4], usize, usize, usize); 11] = [
+const SHAPES: [Shape; 11] = [
     ([1, 5, 7, 4], 8, 3, 1),
     ([3, 6, 9, 8], 4, 3, 2),
     ([1, 9, 6, 8], 12, 1, 1),
@@ -30,7 +33,7 @@ const SHAPES: [([usize; 4], usize, usize, usize); 11] = [
 
 /// 3 x 3 and stride 1 on images as wide as a power of 2: parts of an image, one, and several at a time, the last of them not
 /// there; channels that fill no block of 16.
-const DIRECT: [([usize; 4], usize, usize, usize); 13] = [
+const DIRECT: [Shape; 13] = [
     ([5, 8, 8, 8], 20, 3, 1),
     ([1, 16, 16, 4], 16, 3, 1),
     ([1, 32, 32, 4], 8, 3, 1),
@@ -46,22 +49,44 @@ const DIRECT: [([usize; 4], usize, usize, usize); 13] = [
     ([3, 2, 4, 4], 4, 3, 1),
 ];
 
-/// Whatever else there may be.
-fn random(draws: &mut Draws) -> Vec<([usize; 4], usize, usize, usize)> {
+/// Whatever else there may be: sides of up to `side`, channels of up to 4 `quads`, as much as a twin computes in moments.
+pub fn random(draws: &mut Draws, count: usize, side: u32, quads: u32) -> Vec<Shape> {
     let mut below = |n: u32| draws.below(n) as usize;
-    let mut shape = || {
-        let from = [1 + below(3), 1 + below(12), 1 + below(12), 4 + 4 * below(7)];
-        (from, 4 + 4 * below(7), [1, 3, 7][below(3)], 1 + below(2))
+    let shape = || {
+        let from = [1 + below(3), 1 + below(side), 1 + below(side), 4 + 4 * below(quads)];
+        (from, 4 + 4 * below(quads), [1, 3, 7][below(3)], 1 + below(2))
     };
-    (0..24).map(|_| shape()).collect()
+    std::iter::repeat_with(shape).filter(is_small).take(count).collect()
+}
+
+/// What direct variants may fit.
+fn random_direct(draws: &mut Draws, count: usize) -> Vec<Shape> {
+    let mut below = |n: u32| draws.below(n) as usize;
+    let shape = || {
+        let from = [1 + below(7), 1 << below(7), 4 << below(5), 4 + 4 * below(12)];
+        (from, 4 + 4 * below(16), 3, 1)
+    };
+    std::iter::repeat_with(shape).filter(is_small).take(count).collect()
+}
+
+fn is_small((from, k, size, _): &Shape) -> bool {
+    from.iter().product::<usize>() * k * size * size < 20_000_000
 }
 
 pub fn add(suite: &mut Suite) {
     let draws = &mut draws("conv");
-    let random = random(draws);
+    let random = random(draws, 24, 12, 7);
     convolutions(suite, draws, SHAPES.into_iter().chain(random), [8, 24, 40]);
     convolutions(suite, draws, DIRECT, [256, 512, 768]);
     sums(suite, draws);
+}
+
+/// Other shapes, and chunks of other lengths.
+pub fn add_random(suite: &mut Suite, draws: &mut Draws) {
+    for (shapes, pixels, most) in [(random(draws, 10, 40, 45), 8, 20), (random_direct(draws, 10), 256, 5)] {
+        let chunks = [(); 3].map(|()| pixels * (1 + draws.below(most)));
+        convolutions(suite, draws, shapes, chunks);
+    }
 }
 
 /// One shape, every way: for what has to be compiled for each shape.
@@ -74,7 +99,7 @@ pub fn add_one(suite: &mut Suite) {
 fn convolutions(
     suite: &mut Suite,
     draws: &mut Draws,
-    shapes: impl IntoIterator<Item = ([usize; 4], usize, usize, usize)>,
+    shapes: impl IntoIterator<Item = Shape>,
     [one, two, three]: [u32; 3],
 ) {
     for (from, k, size, stride) in shapes {

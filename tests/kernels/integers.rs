@@ -1,5 +1,6 @@
 //! Cases of the kernels that compute with integers: equal to the bit.
 
+use crate::conv::{self, Shape};
 use crate::suite::{Suite, Tolerance::Bits, draws};
 use shiftnet::kernels::conv2d_forward::Params as Conv;
 use shiftnet::kernels::conv2d_shift::{Params, Tensors};
@@ -11,8 +12,7 @@ use shiftnet::plan::View;
 use shiftnet::reference::integers::pack;
 use shiftnet::rng::Draws;
 
-/// (n, h, w, c), k, size, stride.
-const SHAPES: [([usize; 4], usize, usize, usize); 11] = [
+const SHAPES: [Shape; 11] = [
     ([1, 5, 7, 4], 8, 3, 1),
     ([3, 6, 9, 8], 4, 3, 2),
     ([1, 9, 6, 8], 12, 1, 1),
@@ -28,18 +28,28 @@ const SHAPES: [([usize; 4], usize, usize, usize); 11] = [
 
 pub fn add(suite: &mut Suite) {
     let draws = &mut draws("integers");
-    for (from, k, size, stride) in SHAPES {
-        for (bits, relu, residual) in
-            [(8, true, false), (8, false, true), (16, true, true), (16, false, false)]
-        {
-            convolution(suite, draws, Conv::new(from, k, size, stride), bits, [relu, residual]);
-        }
-    }
+    convolutions(suite, draws, SHAPES);
     large_sums(suite, draws);
     full_halves(suite, draws);
     for (shape, k) in [([1, 5, 7, 4], 12), ([3, 6, 9, 8], 16), ([2, 1, 2, 16], 32), ([3, 2, 3, 136], 144)] {
         for bits in [8, 16] {
             layers(suite, draws, shape, k, bits);
+        }
+    }
+}
+
+/// Other convolutions, whose sums stay as far from 2^31 as those of networks do.
+pub fn add_random(suite: &mut Suite, draws: &mut Draws) {
+    let shapes = conv::random(draws, 10, 40, 45);
+    convolutions(suite, draws, shapes.into_iter().filter(|(from, _, size, _)| size * size * from[3] < 1500));
+}
+
+fn convolutions(suite: &mut Suite, draws: &mut Draws, shapes: impl IntoIterator<Item = Shape>) {
+    for (from, k, size, stride) in shapes {
+        for (bits, relu, residual) in
+            [(8, true, false), (8, false, true), (16, true, true), (16, false, false)]
+        {
+            convolution(suite, draws, Conv::new(from, k, size, stride), bits, [relu, residual]);
         }
     }
 }

@@ -12,15 +12,28 @@ const SHAPES: [[usize; 4]; 6] =
 pub fn add(suite: &mut Suite) {
     let draws = &mut draws("layers");
     for shape in SHAPES {
-        let name = format!("{shape:?}");
-        elementwise(suite, draws, &name, &shape);
-        pools(suite, draws, &name, shape);
-        shortcut(suite, draws, &name, shape);
+        layers(suite, draws, shape);
     }
     for (n, c, k) in [(1, 8, 3), (7, 64, 10), (5, 20, 37), (3, 4, 1000)] {
         linear(suite, draws, n, c, k);
     }
     augmentation(suite, draws);
+}
+
+/// Other shapes.
+pub fn add_random(suite: &mut Suite, draws: &mut Draws) {
+    for _ in 0..8 {
+        let [n, h, w, quads, classes] = [5, 20, 20, 50, 1000].map(|most| 1 + draws.below(most) as usize);
+        layers(suite, draws, [n, h, w, 4 * quads]);
+        linear(suite, draws, n * h, 4 * quads, classes);
+    }
+}
+
+fn layers(suite: &mut Suite, draws: &mut Draws, shape: [usize; 4]) {
+    let name = format!("{shape:?}");
+    elementwise(suite, draws, &name, &shape);
+    pools(suite, draws, &name, shape);
+    shortcut(suite, draws, &name, shape);
 }
 
 fn elementwise(suite: &mut Suite, draws: &mut Draws, name: &str, shape: &[usize]) {

@@ -73,6 +73,10 @@ fn forced(variant: &str) -> Target {
 /// Every variant but the first, which runs above, with the fewest limits and features that it needs.
 #[test]
 fn variants_agree_with_their_twins() {
+    variants_agree(&SUITE);
+}
+
+fn variants_agree(suite: &Suite) {
     let all = kernels::all().flat_map(|k| k.variants.iter().skip(1).map(|v| (v.name, (k.stem, v.needs))));
     let mut by_name: BTreeMap<_, Vec<_>> = BTreeMap::new();
     all.for_each(|(name, kernel)| by_name.entry(name).or_default().push(kernel));
@@ -81,8 +85,8 @@ fn variants_agree_with_their_twins() {
         let stems = of.iter().map(|(stem, _)| *stem).collect();
         let target = forced(name);
         match of[0].1 {
-            Needs::Defaults => agree(&SUITE, &target.with_limits(Limits::Defaults), &stems),
-            Needs::Subgroups if target.capabilities().subgroups => agree(&SUITE, &target, &stems),
+            Needs::Defaults => agree(suite, &target.with_limits(Limits::Defaults), &stems),
+            Needs::Subgroups if target.capabilities().subgroups => agree(suite, &target, &stems),
             Needs::Subgroups => eprintln!("skipped {name}: {} has no subgroups for it", target.info()),
         }
     }
@@ -99,6 +103,24 @@ fn variants_without_checks_agree_with_their_twins() {
         for specialized in [false, true] {
             agree(&suite, &forced(name).checked(false).specialized(specialized), &suite.stems());
         }
+    }
+}
+
+/// On other shapes than those of the suite: `SHIFTNET_SUITES` says how many times other ones, once without it.
+#[test]
+fn kernels_and_variants_agree_on_random_shapes() {
+    let suites =
+        std::env::var("SHIFTNET_SUITES").map_or(1, |suites| suites.parse().expect("a number of suites"));
+    for number in 0..suites {
+        eprintln!("suite {number}");
+        let mut suite = Suite::default();
+        let draws = &mut suite::draws(&format!("random shapes {number}"));
+        for add in [conv::add_random, norm::add_random, layers::add_random, integers::add_random] {
+            add(&mut suite, draws);
+        }
+        agree(&suite, &gpu(), &suite.stems());
+        variants_agree(&suite);
+        agree(&suite, &Target::host(), &suite.stems());
     }
 }
 

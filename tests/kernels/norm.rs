@@ -9,12 +9,14 @@ use shiftnet::plan::{Elem, List, Plan, Role, View};
 use shiftnet::rng::Draws;
 use std::sync::Arc;
 
-/// (n, h, w, c), mean and standard deviation of x, invocations that fill the adapter, channels that a chunk of the
-/// statistics has. Runs of 32 rows and of more, a last run and a last chunk that are shorter, more chunks than the
+/// (n, h, w, c), mean and standard deviation of x, invocations that fill the adapter, rows that a chunk of the statistics has.
+type Case = ([usize; 4], f32, f32, usize, usize);
+
+/// Runs of 32 rows and of more, a last run and a last chunk that are shorter, more chunks than the
 /// invocations that merge them, and than they merge at once, by few quads and by many, more quads than a workgroup takes and not a
 /// multiple of them, numbers of quads that leave invocations without work, and a mean so far from 0 that E[x^2] - E[x]^2 would
 /// lose all digits in f32.
-const SHAPES: [([usize; 4], f32, f32, usize, usize); 10] = [
+const CASES: [Case; 10] = [
     ([3, 7, 5, 8], 0.5, 1.5, 512, 8),
     ([1, 3, 2, 12], 0.0, 1.0, 512, 16),
     ([1, 4, 4, 4], -2.0, 0.01, 64, 8),
@@ -28,8 +30,25 @@ const SHAPES: [([usize; 4], f32, f32, usize, usize); 10] = [
 ];
 
 pub fn add(suite: &mut Suite) {
-    let draws = &mut draws("norm");
-    for (from, mean, std, invocations, chunk) in SHAPES {
+    cases(suite, &mut draws("norm"), CASES);
+}
+
+/// Other shapes, distributions, chunks and adapters.
+pub fn add_random(suite: &mut Suite, draws: &mut Draws) {
+    let case = || {
+        let mut below = |n: u32| draws.below(n) as usize;
+        let quads = [3, 20, 90][below(3)];
+        let from = [1 + below(5), 1 + below(50), 1 + below(50), 4 + 4 * below(quads)];
+        let [mean, std] = [[0.0, 0.5, -2.0, 100.0][below(4)], [0.5, 1.0, 2.0][below(3)]];
+        (from, mean, std, 64 << below(10), 8 * (1 + below(8)))
+    };
+    let small = |(from, ..): &Case| from.iter().product::<usize>() < 200_000 && from[..3] != [1, 1, 1];
+    let random: Vec<Case> = std::iter::repeat_with(case).filter(small).take(8).collect();
+    cases(suite, draws, random);
+}
+
+fn cases(suite: &mut Suite, draws: &mut Draws, cases: impl IntoIterator<Item = Case>) {
+    for (from, mean, std, invocations, chunk) in cases {
         let (rows, channels) = (from[..3].iter().product(), from[3]);
         let x = suite.f32s(&from, || mean + std * draws.normal());
         // A 1 x 1 convolution would write as many rows.
