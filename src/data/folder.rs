@@ -109,12 +109,13 @@ pub fn read_directory(directory: &Path) -> Result<Vec<Entry>> {
     let entry = |entry: io::Result<std::fs::DirEntry>| {
         let entry = entry.map_err(unreadable)?;
         let kind = entry.file_type().map_err(unreadable)?;
+        let name = entry.file_name();
         let special = !(kind.is_file() || kind.is_dir() || kind.is_symlink());
-        if special || pictures::is_hidden(&entry.file_name()) {
+        if special || pictures::is_hidden(&name) {
             // From a pipe, a reader would wait for an image.
             return Ok(None);
         }
-        let name = entry.file_name().into_string().map_err(|name| {
+        let name = name.into_string().map_err(|name| {
             let problem = format!("holds {name:?}, whose name is not UTF-8");
             Error::data(directory, problem, "Give the file another name")
         })?;
