@@ -99,8 +99,8 @@ pub struct Entry {
 /// What tells the entries of a directory, in any order.
 pub type List<'a> = &'a (dyn Fn(&Path) -> Result<Vec<Entry>> + Sync);
 
-/// The entries of a directory on disk but those that are hidden. What kind they are is read with their names: no file is looked at, but for links that may
-/// lead to directories.
+/// The entries of a directory on disk, without the hidden ones. What kind they are is read with their names: no file is looked at,
+/// but for links that may lead to directories.
 ///
 /// # Errors
 /// [`Error::Data`] for a directory that cannot be read, and a name that is not UTF-8.
