@@ -111,6 +111,7 @@ fn variants_without_checks_agree_with_their_twins() {
 fn kernels_and_variants_agree_on_random_shapes() {
     let suites =
         std::env::var("SHIFTNET_SUITES").map_or(1, |suites| suites.parse().expect("a number of suites"));
+    assert!(suites > 0, "SHIFTNET_SUITES is 0");
     for number in 0..suites {
         eprintln!("suite {number}");
         let mut suite = Suite::default();
